@@ -1,1 +1,20 @@
-//! Placeholder until the crate's first module lands.
+//! The core of emu: CPU, guest memory, bus and device traits, virtual clock, event queue, state format.
+//!
+//! It knows no chip and no host facility: no host time, files, network, threads or environment. ARCHITECTURE.md tells how
+//! the parts fit.
+
+pub mod block;
+pub mod bus;
+pub mod input;
+pub mod mem;
+pub mod sched;
+pub mod state;
+pub mod time;
+
+pub use block::{BlockBackend, BlockError};
+pub use bus::{Bus, DevCx, Device, DeviceId, Output, Sink, Wire};
+pub use input::{Input, Key};
+pub use mem::PhysMem;
+pub use sched::Scheduler;
+pub use state::{State, StateError, StateHash, StateReader, StateWriter};
+pub use time::{ClockRate, Ticks};

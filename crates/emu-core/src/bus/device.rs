@@ -1,0 +1,259 @@
+//! What a device is: a chip with capabilities, that gets everything it may touch through one context.
+
+use core::any::Any;
+
+use super::lines::{Effects, Wire};
+use super::pci::PciFunction;
+use super::{CpuSignal, DeviceId, Output, Remap};
+use crate::block::BlockBackend;
+use crate::input::Input;
+use crate::mem::PhysMem;
+use crate::sched::Scheduler;
+use crate::state::{State, StateError, StateReader, StateWriter};
+use crate::time::{ClockRate, Ticks};
+
+/// A chip on the bus. What it can do beyond being reset and saved, it says by its capability getters.
+pub trait Device: DynState + Any + Send {
+    /// The name of this instance, unique on its board: `"pic0"`, `"com1"`. Used in reports and in saved state.
+    fn name(&self) -> &str;
+
+    /// Puts the chip into its state after power-on or RESET#. Wiring and attached media stay.
+    fn reset(&mut self, cx: &mut DevCx<'_>);
+
+    /// Answers port I/O.
+    fn ports(&mut self) -> Option<&mut dyn PortDevice> {
+        None
+    }
+    /// Answers memory accesses.
+    fn mmio(&mut self) -> Option<&mut dyn MmioDevice> {
+        None
+    }
+    /// Is a function on the PCI bus.
+    fn pci(&mut self) -> Option<&mut dyn PciFunction> {
+        None
+    }
+    /// Has input pins that wires lead to.
+    fn pins(&mut self) -> Option<&mut dyn InputPins> {
+        None
+    }
+    /// Answers the CPU's interrupt acknowledge cycle.
+    fn interrupt_controller(&mut self) -> Option<&mut dyn InterruptController> {
+        None
+    }
+    /// Runs DMA cycles for others.
+    fn dma_controller(&mut self) -> Option<&mut dyn DmaController> {
+        None
+    }
+    /// Has its bytes moved by a DMA controller.
+    fn dma_client(&mut self) -> Option<&mut dyn DmaClient> {
+        None
+    }
+
+    /// An event that the device asked for is due. `tag` is the one it named.
+    fn event(&mut self, cx: &mut DevCx<'_>, tag: u32) {
+        let _ = (cx, tag);
+    }
+
+    /// Something came from outside of the machine. Returns whether it was for this device.
+    fn input(&mut self, cx: &mut DevCx<'_>, input: &Input) -> bool {
+        let _ = (cx, input);
+        false
+    }
+}
+
+/// [`State`] for trait objects; every `State` has it.
+pub trait DynState {
+    /// Writes the chunk.
+    fn save_chunk(&self, w: &mut StateWriter);
+    /// Reads the chunk.
+    ///
+    /// # Errors
+    /// Any [`StateError`].
+    fn load_chunk(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError>;
+}
+
+impl<T: State> DynState for T {
+    fn save_chunk(&self, w: &mut StateWriter) {
+        w.chunk(self);
+    }
+    fn load_chunk(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        r.chunk(self)
+    }
+}
+
+/// Port I/O. `region` is the number under which the board registered the range, `offset` counts from its start, `size`
+/// is 1, 2 or 4 bytes and never more than the range was registered for: wider accesses arrive in parts.
+pub trait PortDevice {
+    /// IN. Bits above `size` bytes are ignored.
+    fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8) -> u32;
+    /// OUT. Bits of `value` above `size` bytes are zero.
+    fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8, value: u32);
+    /// What [`Self::read`] would give, without its side effects; for debuggers.
+    fn peek(&self, now: Ticks, region: u16, offset: u16, size: u8) -> u32 {
+        let _ = (now, region, offset, size);
+        u32::MAX
+    }
+}
+
+/// Memory-mapped I/O. Arguments as for [`PortDevice`]; `size` is 1, 2, 4 or 8, and no access crosses a page.
+pub trait MmioDevice {
+    /// A read. Bits above `size` bytes are ignored.
+    fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8) -> u64;
+    /// A write. Bits of `value` above `size` bytes are zero.
+    fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8, value: u64);
+    /// What [`Self::read`] would give, without its side effects; for debuggers.
+    fn peek(&self, now: Ticks, region: u16, offset: u64, size: u8) -> u64 {
+        let _ = (now, region, offset, size);
+        u64::MAX
+    }
+}
+
+/// Input pins. A pin's level is the OR of the wires that lead to it; this is called when the level changes.
+pub trait InputPins {
+    /// Pin number `pin` (the chip's own numbering) now has `level`.
+    fn set_pin(&mut self, cx: &mut DevCx<'_>, pin: u16, level: bool);
+}
+
+/// What an interrupt controller answers to the CPU's acknowledge cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// This vector.
+    Vector(u8),
+    /// Not for me: the next controller in the chain answers.
+    Next,
+}
+
+/// Answers interrupt acknowledge cycles (and keeps the task priority of CR8, where there is one).
+pub trait InterruptController {
+    /// The CPU `cpu` acknowledges an interrupt.
+    fn acknowledge(&mut self, cx: &mut DevCx<'_>, cpu: u8) -> Ack;
+    /// The task priority class (CR8) of `cpu`, 0 to 15.
+    fn task_priority(&mut self, cpu: u8) -> Option<u8> {
+        let _ = cpu;
+        None
+    }
+    /// MOV to CR8.
+    fn set_task_priority(&mut self, cx: &mut DevCx<'_>, cpu: u8, class: u8) {
+        let _ = (cx, cpu, class);
+    }
+    /// The IA32_APIC_BASE register, where this controller has one.
+    fn apic_base(&mut self, cpu: u8) -> Option<u64> {
+        let _ = cpu;
+        None
+    }
+    /// WRMSR to IA32_APIC_BASE; returns false for a value that faults.
+    fn set_apic_base(&mut self, cx: &mut DevCx<'_>, cpu: u8, value: u64) -> bool {
+        let _ = (cx, cpu, value);
+        true
+    }
+}
+
+/// Direction of one DMA cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DmaKind {
+    /// The device's byte goes to memory.
+    ToMemory,
+    /// A byte of memory goes to the device.
+    FromMemory,
+    /// Only counted.
+    Verify,
+}
+
+/// One cycle that a DMA controller grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DmaCycle {
+    /// Physical address (8-bit channels: of a byte, 16-bit channels: of a word).
+    pub address: u64,
+    /// Direction.
+    pub kind: DmaKind,
+    /// Bytes moved: 1 or 2.
+    pub width: u8,
+    /// Whether terminal count is reached with this cycle.
+    pub terminal: bool,
+}
+
+/// Grants DMA cycles.
+pub trait DmaController {
+    /// The request line of `channel` (0 to 7) has `level`.
+    fn request(&mut self, channel: u8, level: bool);
+    /// Runs the next cycle of `channel`: `None` if it is masked, disabled, or not requested.
+    fn cycle(&mut self, channel: u8) -> Option<DmaCycle>;
+}
+
+/// The device end of a DMA channel.
+pub trait DmaClient {
+    /// DACK#: the device puts its next byte or word on the bus.
+    fn dma_read(&mut self, cx: &mut DevCx<'_>) -> u16;
+    /// DACK#: the device takes a byte or word.
+    fn dma_write(&mut self, cx: &mut DevCx<'_>, value: u16);
+    /// TC: the cycle just done was the last one.
+    fn dma_terminal_count(&mut self, cx: &mut DevCx<'_>);
+}
+
+/// All that a device may touch during a call.
+pub struct DevCx<'a> {
+    /// The exact present: instructions retired before the one that makes this access.
+    pub now: Ticks,
+    /// Ticks per second.
+    pub rate: ClockRate,
+    /// Guest physical memory, for devices that master the bus or own some of it.
+    pub mem: &'a mut PhysMem,
+    pub(super) me: DeviceId,
+    pub(super) images: &'a mut Vec<Option<Box<dyn BlockBackend>>>,
+    pub(super) sched: &'a mut Scheduler,
+    pub(super) effects: &'a mut Effects,
+}
+
+impl DevCx<'_> {
+    /// Asks to be called with `tag` at `at`, instead of when an earlier request for this tag said. A time that is past
+    /// means "before the next instruction".
+    pub fn schedule(&mut self, tag: u32, at: Ticks) {
+        self.sched.set(self.me, tag, at.max(self.now));
+    }
+
+    /// Forgets the request for `tag`.
+    pub fn cancel(&mut self, tag: u32) {
+        self.sched.cancel(self.me, tag);
+    }
+
+    /// When the event of `tag` is due.
+    #[must_use]
+    pub fn scheduled(&self, tag: u32) -> Option<Ticks> {
+        self.sched.when(self.me, tag)
+    }
+
+    /// Drives a wire. Whoever is at its other end sees the change before the present instruction ends.
+    pub fn set_wire(&mut self, wire: Wire, level: bool) {
+        self.effects.set_wire(wire, level);
+    }
+
+    /// Tells a CPU something that is not a level.
+    pub fn signal(&mut self, signal: CpuSignal) {
+        self.effects.signals.push(signal);
+    }
+
+    /// Sends something out of the machine.
+    pub fn output(&mut self, output: Output) {
+        self.effects.output.push((self.now, output));
+    }
+
+    /// Asks for a change of the address map of this device's regions; it holds from the next access on.
+    pub fn remap(&mut self, remap: Remap) {
+        self.effects.remaps.push((self.me, remap));
+    }
+
+    /// A DMA channel may run again (it was unmasked, say).
+    pub fn dma_kick(&mut self, channel: u8) {
+        self.effects.dma_kicks.push(channel);
+    }
+
+    /// Takes image `number` of the host's list, to put it into a drive.
+    pub fn take_image(&mut self, number: u32) -> Option<Box<dyn BlockBackend>> {
+        self.images.get_mut(number as usize)?.take()
+    }
+
+    /// Answers the present port access by PCI configuration space: the bus does it, and drops this device's own answer.
+    pub fn forward_to_pci(&mut self, function: super::PciAddress, register: u8) {
+        self.effects.pci_forward = Some((function, register));
+    }
+}

@@ -1,0 +1,628 @@
+//! Calls into devices, and the effects of those calls.
+
+use core::any::Any;
+
+use super::device::{Ack, DevCx, Device, DmaKind};
+use super::lines::{Effects, Lines, Sink, Wire};
+use super::map::{MmioMap, MmioRange, PortMap, PortRange};
+use super::{CpuSignal, DeviceId, Output, PciAddress, Remap};
+use crate::block::BlockBackend;
+use crate::input::Input;
+use crate::mem::{PhysMem, Target};
+use crate::sched::Scheduler;
+use crate::state::{StateError, StateReader, StateWriter};
+use crate::time::{ClockRate, Ticks};
+
+/// A DMA request is served at most this many cycles at a stretch: one pass of a 64 Ki-cycle channel. A device that never
+/// drops its request (auto-initialised, nobody at home) can't hang the machine.
+const DMA_BURST: u32 = 0x1_0000;
+
+/// Wire changes carried out in one go before the rest is dropped: a board whose chips ring each other forever is a bug,
+/// but not one that may hang the host.
+const MAX_RIPPLES: u32 = 100_000;
+
+/// The pins of one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuLines {
+    /// INTR is high.
+    pub intr: bool,
+    /// An NMI edge has come and has not been taken.
+    pub nmi: bool,
+    /// An SMI edge has come and has not been taken.
+    pub smi: bool,
+    /// A reset pulse has come.
+    pub reset: bool,
+    /// INIT has come.
+    pub init: bool,
+    /// A start-up IPI has come, with this vector.
+    pub sipi: Option<u8>,
+}
+
+/// The bus of a machine with all that is attached to it.
+pub struct Bus {
+    devices: Vec<Box<dyn Device>>,
+    ports: PortMap,
+    mmio: MmioMap,
+    lines: Lines,
+    effects: Effects,
+    sched: Scheduler,
+    rate: ClockRate,
+    images: Vec<Option<Box<dyn BlockBackend>>>,
+    pci: Vec<(PciAddress, DeviceId)>,
+    /// Interrupt controllers in the order in which they answer an acknowledge cycle.
+    intack: Vec<DeviceId>,
+    dmac: Option<DeviceId>,
+    /// The device at each DMA channel.
+    dma_clients: [Option<DeviceId>; 8],
+    dma_levels: [bool; 8],
+    cpus: Vec<CpuLines>,
+    machine_reset: bool,
+    /// Something has changed that the CPU must look at before its next instruction.
+    attention: bool,
+}
+
+impl core::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Bus").field("devices", &self.devices.iter().map(|d| d.name()).collect::<Vec<_>>()).finish()
+    }
+}
+
+impl Bus {
+    /// A bus with no devices, for `cpus` CPUs.
+    #[must_use]
+    pub fn new(rate: ClockRate, cpus: usize) -> Bus {
+        Bus {
+            devices: Vec::new(),
+            ports: PortMap::default(),
+            mmio: MmioMap::default(),
+            lines: Lines::default(),
+            effects: Effects::default(),
+            sched: Scheduler::default(),
+            rate,
+            images: Vec::new(),
+            pci: Vec::new(),
+            intack: Vec::new(),
+            dmac: None,
+            dma_clients: [None; 8],
+            dma_levels: [false; 8],
+            cpus: vec![CpuLines::default(); cpus],
+            machine_reset: false,
+            attention: false,
+        }
+    }
+
+    // ---- wiring, done once by the board ----
+
+    /// Adds a device; it is not reset yet.
+    pub fn add(&mut self, device: Box<dyn Device>) -> DeviceId {
+        let id = DeviceId(self.devices.len() as u16);
+        self.devices.push(device);
+        if let Some(function) = self.device(id).pci() {
+            let address = function.address();
+            self.pci.push((address, id));
+        }
+        id
+    }
+
+    /// A new wire that leads nowhere yet.
+    pub fn wire(&mut self) -> Wire {
+        self.lines.add_wire()
+    }
+
+    /// A new wire to `sink`.
+    pub fn wire_to(&mut self, sink: Sink) -> Wire {
+        let wire = self.wire();
+        self.lines.connect(wire, sink);
+        wire
+    }
+
+    /// Leads `wire` to one more sink.
+    pub fn connect(&mut self, wire: Wire, sink: Sink) {
+        self.lines.connect(wire, sink);
+    }
+
+    /// Maps a device's ports, as [`Remap::Ports`] does.
+    pub fn map_ports(&mut self, device: DeviceId, base: u16, len: u16, region: u16, width: u8) {
+        self.ports.map(len, PortRange { device, base, region, width });
+    }
+
+    /// Maps a device's memory region, as [`Remap::Mmio`] does.
+    pub fn map_mmio(&mut self, mem: &mut PhysMem, device: DeviceId, base: u64, len: u64, region: u16) {
+        let number = self.mmio.map(MmioRange { device, base, len, region });
+        mem.map(base, len, Target::Mmio(number));
+    }
+
+    /// The target under which a mapped region is known to the memory map, for boards that overlay it themselves.
+    #[must_use]
+    pub fn mmio_target(&mut self, device: DeviceId, base: u64, len: u64, region: u16) -> Target {
+        Target::Mmio(self.mmio.map(MmioRange { device, base, len, region }))
+    }
+
+    /// Appends a controller to the chain that answers interrupt acknowledge cycles.
+    pub fn add_interrupt_controller(&mut self, device: DeviceId) {
+        self.intack.push(device);
+    }
+
+    /// Names the DMA controller.
+    pub fn set_dma_controller(&mut self, device: DeviceId) {
+        self.dmac = Some(device);
+    }
+
+    /// Puts `device` at DMA channel `channel` (0 to 7).
+    pub fn set_dma_client(&mut self, channel: u8, device: DeviceId) {
+        self.dma_clients[channel as usize & 7] = Some(device);
+    }
+
+    /// Attaches an image of the host; its number is what [`Input::Insert`] names.
+    pub fn attach_image(&mut self, image: Box<dyn BlockBackend>) -> u32 {
+        self.images.push(Some(image));
+        (self.images.len() - 1) as u32
+    }
+
+    // ---- looking ----
+
+    /// Ticks per second.
+    #[must_use]
+    pub fn rate(&self) -> ClockRate {
+        self.rate
+    }
+
+    /// The next deadline of any device.
+    #[must_use]
+    #[inline]
+    pub fn next_deadline(&self) -> Ticks {
+        self.sched.next_deadline()
+    }
+
+    /// The pins of CPU `cpu`.
+    pub fn cpu_lines(&mut self, cpu: u8) -> &mut CpuLines {
+        let last = self.cpus.len() - 1;
+        &mut self.cpus[(cpu as usize).min(last)]
+    }
+
+    /// Whether something has happened since the last call that the CPU must look at.
+    pub fn take_attention(&mut self) -> bool {
+        core::mem::take(&mut self.attention)
+    }
+
+    /// Whether something has happened that the CPU must look at.
+    #[inline]
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        self.attention
+    }
+
+    /// Whether a reset of the whole machine was asked for since the last call.
+    pub fn take_machine_reset(&mut self) -> bool {
+        core::mem::take(&mut self.machine_reset)
+    }
+
+    /// What left the machine since the last call.
+    pub fn take_output(&mut self) -> Vec<(Ticks, Output)> {
+        core::mem::take(&mut self.effects.output)
+    }
+
+    /// How much output waits.
+    #[must_use]
+    pub fn output_waiting(&self) -> usize {
+        self.effects.output.len()
+    }
+
+    /// The device with number `id`.
+    pub fn device(&mut self, id: DeviceId) -> &mut dyn Device {
+        &mut *self.devices[id.0 as usize]
+    }
+
+    /// The first device of type `T`.
+    #[must_use]
+    pub fn find<T: Device>(&self) -> Option<&T> {
+        self.devices.iter().find_map(|d| (&**d as &dyn Any).downcast_ref())
+    }
+
+    /// The first device of type `T`, to be changed.
+    pub fn find_mut<T: Device>(&mut self) -> Option<&mut T> {
+        self.devices.iter_mut().find_map(|d| (&mut **d as &mut dyn Any).downcast_mut())
+    }
+
+    /// Names and numbers of all devices.
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &str)> {
+        self.devices.iter().enumerate().map(|(i, d)| (DeviceId(i as u16), d.name()))
+    }
+
+    // ---- calls ----
+
+    /// Calls `f` on a device with its context, then carries out what it asked for. Everything that happens to a device
+    /// goes through here.
+    pub fn call<R>(
+        &mut self,
+        mem: &mut PhysMem,
+        now: Ticks,
+        id: DeviceId,
+        f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
+    ) -> R {
+        let result = self.call_raw(mem, now, id, f);
+        if !self.effects.wires.is_empty() || !self.effects.signals.is_empty() || !self.effects.dma_kicks.is_empty() {
+            self.ripple(mem, now);
+        }
+        if !self.effects.remaps.is_empty() {
+            self.apply_remaps(mem);
+        }
+        result
+    }
+
+    fn call_raw<R>(
+        &mut self,
+        mem: &mut PhysMem,
+        now: Ticks,
+        id: DeviceId,
+        f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
+    ) -> R {
+        let (sched, effects, images) = (&mut self.sched, &mut self.effects, &mut self.images);
+        let before = sched.next_deadline();
+        let mut cx = DevCx { now, rate: self.rate, mem, me: id, sched, effects, images };
+        let result = f(&mut *self.devices[id.0 as usize], &mut cx);
+        if self.sched.next_deadline() < before {
+            self.attention = true;
+        }
+        result
+    }
+
+    /// Calls every device's reset, and drops all events.
+    pub fn reset(&mut self, mem: &mut PhysMem, now: Ticks) {
+        self.machine_reset = false;
+        for i in 0..self.devices.len() {
+            self.call(mem, now, DeviceId(i as u16), |d, cx| d.reset(cx));
+        }
+        self.attention = true;
+    }
+
+    /// Fires every event that is due.
+    pub fn run_events(&mut self, mem: &mut PhysMem, now: Ticks) {
+        while let Some(event) = self.sched.pop_due(now) {
+            self.call(mem, now, event.device, |d, cx| d.event(cx, event.tag));
+        }
+    }
+
+    /// Hands an input to the device that it is for. Returns false if there is none.
+    pub fn input(&mut self, mem: &mut PhysMem, now: Ticks, input: &Input) -> bool {
+        if *input == Input::ResetButton {
+            self.machine_reset = true;
+            self.attention = true;
+            return true;
+        }
+        (0..self.devices.len()).any(|i| self.call(mem, now, DeviceId(i as u16), |d, cx| d.input(cx, input)))
+    }
+
+    /// IN from `port`, `size` 1, 2 or 4.
+    pub fn port_read(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, size: u8) -> u32 {
+        let mut value = 0;
+        let mut done = 0;
+        while done < size {
+            let (at, left) = (port.wrapping_add(u16::from(done)), size - done);
+            let (part, n) = self.port_read_part(mem, now, at, left);
+            value |= (part & (u32::MAX >> (32 - 8 * u32::from(n)))) << (8 * u32::from(done));
+            done += n;
+        }
+        value
+    }
+
+    fn port_read_part(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, left: u8) -> (u32, u8) {
+        let Some(range) = self.ports.get(port) else { return (0xFF, 1) };
+        let n = part_size(range.width, port, left);
+        let offset = port.wrapping_sub(range.base);
+        let value = self
+            .call(mem, now, range.device, |d, cx| d.ports().map_or(u32::MAX, |p| p.read(cx, range.region, offset, n)));
+        match self.effects.pci_forward.take() {
+            Some((address, register)) => (self.pci_read(mem, now, address, register, n), n),
+            None => (value, n),
+        }
+    }
+
+    /// OUT to `port`, `size` 1, 2 or 4.
+    pub fn port_write(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, size: u8, value: u32) {
+        let mut done = 0;
+        while done < size {
+            let at = port.wrapping_add(u16::from(done));
+            let Some(range) = self.ports.get(at) else {
+                done += 1;
+                continue;
+            };
+            let n = part_size(range.width, at, size - done);
+            let part = (value >> (8 * u32::from(done))) & (u32::MAX >> (32 - 8 * u32::from(n)));
+            let offset = at.wrapping_sub(range.base);
+            self.call(mem, now, range.device, |d, cx| {
+                if let Some(p) = d.ports() {
+                    p.write(cx, range.region, offset, n, part);
+                }
+            });
+            if let Some((address, register)) = self.effects.pci_forward.take() {
+                self.pci_write(mem, now, address, register, n, part);
+            }
+            done += n;
+        }
+    }
+
+    /// What a read of `port` would give, without side effects.
+    #[must_use]
+    pub fn port_peek(&mut self, now: Ticks, port: u16, size: u8) -> u32 {
+        let Some(range) = self.ports.get(port) else { return u32::MAX };
+        let offset = port.wrapping_sub(range.base);
+        self.device(range.device).ports().map_or(u32::MAX, |p| p.peek(now, range.region, offset, size))
+    }
+
+    /// Reads region `number` of the memory map at physical address `pa`; `size` 1, 2, 4 or 8, within a page.
+    pub fn mmio_read(&mut self, mem: &mut PhysMem, now: Ticks, number: u16, pa: u64, size: u8) -> u64 {
+        let Some(range) = self.mmio.get(number) else { return u64::MAX };
+        let offset = pa.wrapping_sub(range.base);
+        self.call(mem, now, range.device, |d, cx| d.mmio().map_or(u64::MAX, |m| m.read(cx, range.region, offset, size)))
+    }
+
+    /// Writes region `number` of the memory map at physical address `pa`.
+    pub fn mmio_write(&mut self, mem: &mut PhysMem, now: Ticks, number: u16, pa: u64, size: u8, value: u64) {
+        let Some(range) = self.mmio.get(number) else { return };
+        let offset = pa.wrapping_sub(range.base);
+        self.call(mem, now, range.device, |d, cx| {
+            if let Some(m) = d.mmio() {
+                m.write(cx, range.region, offset, size, value);
+            }
+        });
+    }
+
+    /// What [`Self::mmio_read`] would give, without side effects.
+    #[must_use]
+    pub fn mmio_peek(&mut self, now: Ticks, number: u16, pa: u64, size: u8) -> u64 {
+        let Some(range) = self.mmio.get(number) else { return u64::MAX };
+        let offset = pa.wrapping_sub(range.base);
+        self.device(range.device).mmio().map_or(u64::MAX, |m| m.peek(now, range.region, offset, size))
+    }
+
+    /// Reads PCI configuration space; all ones where no function sits.
+    pub fn pci_read(&mut self, mem: &mut PhysMem, now: Ticks, address: PciAddress, register: u8, size: u8) -> u32 {
+        let Some(&(_, id)) = self.pci.iter().find(|(a, _)| *a == address) else { return u32::MAX };
+        self.call(mem, now, id, |d, cx| d.pci().map_or(u32::MAX, |f| f.config_read(cx, register, size)))
+    }
+
+    /// Writes PCI configuration space.
+    pub fn pci_write(
+        &mut self,
+        mem: &mut PhysMem,
+        now: Ticks,
+        address: PciAddress,
+        register: u8,
+        size: u8,
+        value: u32,
+    ) {
+        let Some(&(_, id)) = self.pci.iter().find(|(a, _)| *a == address) else { return };
+        self.call(mem, now, id, |d, cx| {
+            if let Some(f) = d.pci() {
+                f.config_write(cx, register, size, value);
+            }
+        });
+    }
+
+    /// The addresses of all PCI functions, ascending.
+    #[must_use]
+    pub fn pci_functions(&self) -> Vec<PciAddress> {
+        let mut all: Vec<_> = self.pci.iter().map(|p| p.0).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The interrupt acknowledge cycle of `cpu`: the vector that the first controller of the chain gives.
+    pub fn acknowledge(&mut self, mem: &mut PhysMem, now: Ticks, cpu: u8) -> Option<u8> {
+        for i in 0..self.intack.len() {
+            let ack = self.call(mem, now, self.intack[i], |d, cx| {
+                d.interrupt_controller().map_or(Ack::Next, |c| c.acknowledge(cx, cpu))
+            });
+            if let Ack::Vector(v) = ack {
+                return Some(v);
+            }
+        }
+        None
+    }
+
+    /// Calls the first interrupt controller of the chain (the local APIC, where there is one).
+    pub fn local_interrupt_controller<R>(
+        &mut self,
+        mem: &mut PhysMem,
+        now: Ticks,
+        f: impl FnOnce(&mut dyn super::InterruptController, &mut DevCx<'_>) -> R,
+    ) -> Option<R> {
+        let id = *self.intack.first()?;
+        self.call(mem, now, id, |d, cx| d.interrupt_controller().map(|c| f(c, cx)))
+    }
+
+    // ---- effects ----
+
+    /// Carries wire changes and signals to where they lead, and what those ask for in turn.
+    fn ripple(&mut self, mem: &mut PhysMem, now: Ticks) {
+        for _ in 0..MAX_RIPPLES {
+            if self.effects.wires.is_empty() && self.effects.signals.is_empty() && self.effects.dma_kicks.is_empty() {
+                return;
+            }
+            for (wire, level) in core::mem::take(&mut self.effects.wires) {
+                let mut changed = Vec::new();
+                self.lines.set(wire, level, |sink, level| changed.push((sink, level)));
+                changed.into_iter().for_each(|(sink, level)| self.drive(mem, now, sink, level));
+            }
+            core::mem::take(&mut self.effects.signals).into_iter().for_each(|s| self.take_signal(s));
+            core::mem::take(&mut self.effects.dma_kicks).into_iter().for_each(|c| self.run_dma(mem, now, c));
+        }
+        self.effects.wires.clear();
+    }
+
+    fn drive(&mut self, mem: &mut PhysMem, now: Ticks, sink: Sink, level: bool) {
+        match sink {
+            Sink::Pin(id, pin) => self.call_raw(mem, now, id, |d, cx| {
+                if let Some(pins) = d.pins() {
+                    pins.set_pin(cx, pin, level);
+                }
+            }),
+            Sink::Intr(cpu) => self.cpu_lines(cpu).intr = level,
+            Sink::Nmi(cpu) => self.cpu_lines(cpu).nmi |= level,
+            Sink::Smi(cpu) => self.cpu_lines(cpu).smi |= level,
+            Sink::A20 => mem.set_a20(level),
+            Sink::CpuReset => self.cpus.iter_mut().for_each(|c| c.reset |= level),
+            Sink::MachineReset => self.machine_reset |= level,
+            Sink::DmaRequest(channel) => {
+                self.dma_levels[channel as usize & 7] = level;
+                if let Some(id) = self.dmac {
+                    self.call_raw(mem, now, id, |d, _| {
+                        if let Some(c) = d.dma_controller() {
+                            c.request(channel, level);
+                        }
+                    });
+                }
+                if level {
+                    self.run_dma(mem, now, channel);
+                }
+            }
+        }
+        self.attention = true;
+    }
+
+    fn take_signal(&mut self, signal: CpuSignal) {
+        match signal {
+            CpuSignal::Init(cpu) => self.cpu_lines(cpu).init = true,
+            CpuSignal::Sipi(cpu, vector) => self.cpu_lines(cpu).sipi = Some(vector),
+            CpuSignal::Nmi(cpu) => self.cpu_lines(cpu).nmi = true,
+        }
+        self.attention = true;
+    }
+
+    /// Serves a DMA channel for as long as its device requests and the controller grants.
+    fn run_dma(&mut self, mem: &mut PhysMem, now: Ticks, channel: u8) {
+        let c = channel as usize & 7;
+        let (Some(dmac), Some(client)) = (self.dmac, self.dma_clients[c]) else { return };
+        for _ in 0..DMA_BURST {
+            if !self.dma_levels[c] {
+                return;
+            }
+            let granted = self.call_raw(mem, now, dmac, |d, _| d.dma_controller().and_then(|c| c.cycle(channel)));
+            let Some(cycle) = granted else { return };
+            self.call_raw(mem, now, client, |d, cx| {
+                let Some(device) = d.dma_client() else { return };
+                let bytes = usize::from(cycle.width.clamp(1, 2));
+                match cycle.kind {
+                    DmaKind::ToMemory => {
+                        let value = device.dma_read(cx).to_le_bytes();
+                        cx.mem.write(cycle.address, &value[..bytes]);
+                    }
+                    DmaKind::FromMemory => {
+                        let mut value = [0; 2];
+                        cx.mem.read(cycle.address, &mut value[..bytes]);
+                        device.dma_write(cx, u16::from_le_bytes(value));
+                    }
+                    DmaKind::Verify => {}
+                }
+                if cycle.terminal {
+                    device.dma_terminal_count(cx);
+                }
+            });
+            // The request line may have fallen with this byte; other wires wait until the burst is over.
+            let wires = &mut self.effects.wires;
+            let mut level = self.dma_levels[c];
+            let lines = &mut self.lines;
+            wires.retain(|&(wire, l)| {
+                let mut ours = false;
+                if lines.leads_only_to(wire, Sink::DmaRequest(channel)) {
+                    lines.set(wire, l, |_, l| level = l);
+                    ours = true;
+                }
+                !ours
+            });
+            if level != self.dma_levels[c] {
+                self.dma_levels[c] = level;
+                self.call_raw(mem, now, dmac, |d, _| {
+                    if let Some(c) = d.dma_controller() {
+                        c.request(channel, level);
+                    }
+                });
+            }
+        }
+    }
+
+    fn apply_remaps(&mut self, mem: &mut PhysMem) {
+        for (id, remap) in core::mem::take(&mut self.effects.remaps) {
+            match remap {
+                Remap::Ports { base, len, region, width } => {
+                    self.ports.unmap(id, region);
+                    self.map_ports(id, base, len, region, width);
+                }
+                Remap::UnmapPorts { region } => self.ports.unmap(id, region),
+                Remap::Mmio { base, len, region } => {
+                    self.unmap_mmio(mem, id, region);
+                    self.map_mmio(mem, id, base, len, region);
+                }
+                Remap::UnmapMmio { region } => self.unmap_mmio(mem, id, region),
+            }
+        }
+    }
+
+    fn unmap_mmio(&mut self, mem: &mut PhysMem, id: DeviceId, region: u16) {
+        for range in self.mmio.unmap(id, region) {
+            mem.map(range.base, range.len, Target::Open);
+        }
+    }
+
+    // ---- saved state ----
+
+    /// Writes the bus's own state and a chunk for each device, in the order in which the board added them.
+    pub fn save(&self, w: &mut StateWriter) {
+        w.chunk(&self.sched);
+        w.chunk(&self.lines);
+        w.chunk_with(*b"BUS ", 1, |w| {
+            w.field(1, &self.dma_levels);
+            let pins = |c: &CpuLines| (c.intr, c.nmi, c.smi, c.reset, c.init, c.sipi);
+            w.field(2, &self.cpus.iter().map(pins).collect::<Vec<_>>());
+            w.field(3, &self.machine_reset);
+        });
+        self.devices.iter().for_each(|d| d.save_chunk(w));
+    }
+
+    /// Reads what [`Self::save`] wrote, on a board wired alike.
+    ///
+    /// # Errors
+    /// Any [`StateError`]; then the machine must be reset.
+    pub fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        r.chunk(&mut self.sched)?;
+        r.chunk(&mut self.lines)?;
+        r.chunk_with(*b"BUS ", 1, |r| {
+            self.dma_levels = r.field(1)?;
+            let pins: Vec<(bool, bool, bool, bool, bool, Option<u8>)> = r.field(2)?;
+            if pins.len() != self.cpus.len() {
+                return Err(r.invalid("it has another number of CPUs"));
+            }
+            let lines = |(intr, nmi, smi, reset, init, sipi)| CpuLines { intr, nmi, smi, reset, init, sipi };
+            self.cpus = pins.into_iter().map(lines).collect();
+            self.machine_reset = r.field(3)?;
+            Ok(())
+        })?;
+        self.devices.iter_mut().try_for_each(|d| d.load_chunk(r))?;
+        self.attention = true;
+        Ok(())
+    }
+}
+
+/// How many bytes of an access at `port` with `left` bytes to go are one access of a device that takes `width` at most.
+fn part_size(width: u8, port: u16, left: u8) -> u8 {
+    let mut n = width.clamp(1, 4).min(left).next_power_of_two();
+    while n > left || !port.is_multiple_of(u16::from(n)) {
+        n /= 2;
+    }
+    n.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part_size;
+
+    #[test]
+    fn wide_accesses_split_by_width_and_alignment() {
+        assert_eq!(part_size(4, 0x1F0, 4), 4);
+        assert_eq!(part_size(1, 0x3C4, 2), 1);
+        assert_eq!(part_size(2, 0x1F0, 4), 2);
+        assert_eq!(part_size(4, 0x1F1, 4), 1);
+        assert_eq!(part_size(4, 0x1F2, 4), 2);
+    }
+}

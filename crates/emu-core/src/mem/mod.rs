@@ -1,0 +1,15 @@
+//! Guest physical memory: what answers at each physical page, and the only `unsafe` accesses to guest RAM.
+
+mod layout;
+mod phys;
+mod ram;
+
+pub use layout::Target;
+pub(crate) use phys::CODE_GRANULE;
+pub use phys::PhysMem;
+pub use ram::{HostPage, Scalar};
+
+/// Bytes in a page, the grain of everything that maps memory.
+pub const PAGE_SIZE: u64 = 4096;
+/// log2 of [`PAGE_SIZE`].
+pub const PAGE_SHIFT: u32 = 12;

@@ -1,0 +1,318 @@
+//! Physical memory as devices and the CPU's slow paths see it.
+
+use super::layout::{Layout, Target};
+use super::ram::{HostPage, Pool, Scalar};
+use super::{PAGE_SHIFT, PAGE_SIZE};
+use crate::state::{State, StateError, StateReader, StateWriter};
+
+/// Bytes of memory whose code is invalidated together.
+pub(crate) const CODE_GRANULE: u64 = 64;
+
+/// Guest physical memory: a pool of host memory, and a map of which part of it, or which device, answers where.
+#[derive(Debug)]
+pub struct PhysMem {
+    pool: Pool,
+    /// Bytes of the pool that are RAM; the rest is handed out by [`Self::allocate`].
+    ram_len: u64,
+    allocated: u64,
+    layout: Layout,
+    a20: bool,
+    /// Rises with every change of the map or of A20: whoever caches translations compares it.
+    map_generation: u32,
+    /// A mask for each pool page: which of its 64 granules hold decoded code.
+    code: Vec<u64>,
+    /// Writes that hit decoded code since the engine last looked: pool offset and length.
+    code_writes: Vec<(u64, u32)>,
+}
+
+impl PhysMem {
+    /// `ram` bytes of RAM, not mapped anywhere yet, and room for `extra` bytes of ROM and video memory. Both are rounded
+    /// up to pages. `None` if the host can't give that much.
+    #[must_use]
+    pub fn new(ram: u64, extra: u64) -> Option<PhysMem> {
+        let ram_len = ram.checked_next_multiple_of(PAGE_SIZE)?;
+        let total = ram_len.checked_add(extra.checked_next_multiple_of(PAGE_SIZE)?)?;
+        let pool = Pool::new(usize::try_from(total).ok()?)?;
+        let code = vec![0; pool.len() >> PAGE_SHIFT];
+        Some(PhysMem {
+            pool,
+            ram_len,
+            allocated: ram_len,
+            layout: Layout::default(),
+            a20: true,
+            map_generation: 0,
+            code,
+            code_writes: Vec::new(),
+        })
+    }
+
+    /// Bytes of RAM.
+    #[must_use]
+    pub fn ram_len(&self) -> u64 {
+        self.ram_len
+    }
+
+    /// Takes `len` bytes (whole pages) of the extra room, for ROM or video memory; returns their pool offset, or `None`
+    /// if the room is used up.
+    pub fn allocate(&mut self, len: u64) -> Option<u64> {
+        let at = self.allocated;
+        let end = at.checked_add(len.checked_next_multiple_of(PAGE_SIZE)?)?;
+        if end > self.pool.len() as u64 {
+            return None;
+        }
+        self.allocated = end;
+        Some(at)
+    }
+
+    /// Maps `[start, start + len)` for reads and writes alike.
+    pub fn map(&mut self, start: u64, len: u64, target: Target) {
+        self.map_split(start, len, Some(target), Some(target));
+    }
+
+    /// Maps reads and writes of `[start, start + len)` apart; `None` leaves that direction as it is.
+    pub fn map_split(&mut self, start: u64, len: u64, read: Option<Target>, write: Option<Target>) {
+        self.layout.set(start, len, read, write);
+        self.map_generation = self.map_generation.wrapping_add(1);
+    }
+
+    /// What answers reads, and what answers writes, of the page at `pa` (after the A20 gate).
+    #[must_use]
+    pub fn target(&self, pa: u64) -> (Target, Target) {
+        self.layout.lookup(self.gated(pa))
+    }
+
+    /// `pa` as it leaves the A20 gate.
+    #[must_use]
+    pub fn gated(&self, pa: u64) -> u64 {
+        if self.a20 { pa } else { pa & !(1 << 20) }
+    }
+
+    /// Opens or closes the A20 gate.
+    pub fn set_a20(&mut self, on: bool) {
+        if self.a20 != on {
+            self.a20 = on;
+            self.map_generation = self.map_generation.wrapping_add(1);
+        }
+    }
+
+    /// Whether address line 20 passes.
+    #[must_use]
+    pub fn a20(&self) -> bool {
+        self.a20
+    }
+
+    /// A number that changes whenever a cached translation may have become stale.
+    #[must_use]
+    pub fn map_generation(&self) -> u32 {
+        self.map_generation
+    }
+
+    /// Reads `buf.len()` bytes at `pa`; devices and unmapped pages read as FFh.
+    pub fn read(&self, pa: u64, buf: &mut [u8]) {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = pa.wrapping_add(done as u64);
+            let n = (buf.len() - done).min((PAGE_SIZE - at % PAGE_SIZE) as usize);
+            let part = &mut buf[done..done + n];
+            match self.target(at).0 {
+                Target::Pool(page) => part.copy_from_slice(self.pool.slice(page + at % PAGE_SIZE, n)),
+                Target::Open | Target::Mmio(_) => part.fill(0xFF),
+            }
+            done += n;
+        }
+    }
+
+    /// Writes `bytes` at `pa`; what falls on ROM, devices or unmapped pages vanishes.
+    pub fn write(&mut self, pa: u64, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = pa.wrapping_add(done as u64);
+            let n = (bytes.len() - done).min((PAGE_SIZE - at % PAGE_SIZE) as usize);
+            if let Target::Pool(page) = self.target(at).1 {
+                self.pool_write(page + at % PAGE_SIZE, &bytes[done..done + n]);
+            }
+            done += n;
+        }
+    }
+
+    /// Reads an integer at `pa`, as [`Self::read`] does.
+    #[must_use]
+    pub fn load<T: Scalar>(&self, pa: u64) -> T {
+        let mut bytes = [0; 8];
+        self.read(pa, &mut bytes[..T::SIZE as usize]);
+        T::from_u64(u64::from_le_bytes(bytes))
+    }
+
+    /// Writes an integer at `pa`, as [`Self::write`] does.
+    pub fn store<T: Scalar>(&mut self, pa: u64, v: T) {
+        self.write(pa, &v.to_u64().to_le_bytes()[..T::SIZE as usize]);
+    }
+
+    /// Bytes of the pool, wherever it is mapped: for devices' own memory, ROM contents, and saved state.
+    #[must_use]
+    pub fn pool(&self, offset: u64, len: usize) -> &[u8] {
+        self.pool.slice(offset, len)
+    }
+
+    /// Writes to the pool, wherever it is mapped, ROM included.
+    pub fn pool_write(&mut self, offset: u64, bytes: &[u8]) {
+        self.note_code_write(offset, bytes.len() as u64);
+        self.pool.slice_mut(offset, bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// The host's view of the pool page at `offset`.
+    pub(crate) fn host_page(&self, offset: u64) -> HostPage {
+        self.pool.host_page(offset)
+    }
+
+    /// Whether the pool page at `offset` holds decoded code, so that writes must come through [`Self::pool_write`].
+    pub(crate) fn has_code(&self, offset: u64) -> bool {
+        self.code[(offset >> PAGE_SHIFT) as usize] != 0
+    }
+
+    /// Marks `[offset, offset + len)` of one pool page as decoded. Returns whether the page had no code before.
+    pub(crate) fn mark_code(&mut self, offset: u64, len: u64) -> bool {
+        let mask = &mut self.code[(offset >> PAGE_SHIFT) as usize];
+        let fresh = *mask == 0;
+        *mask |= granule_mask(offset, len);
+        fresh
+    }
+
+    /// Forgets the code marks of the pool page at `offset`.
+    pub(crate) fn set_code_mask(&mut self, offset: u64, mask: u64) {
+        self.code[(offset >> PAGE_SHIFT) as usize] = mask;
+    }
+
+    /// Whether a write of `[offset, offset + len)`, inside one page, hits decoded code.
+    pub(crate) fn hits_code(&self, offset: u64, len: u64) -> bool {
+        self.code[(offset >> PAGE_SHIFT) as usize] & granule_mask(offset, len) != 0
+    }
+
+    /// Takes the writes to decoded code that happened since the last call.
+    pub(crate) fn take_code_writes(&mut self) -> Vec<(u64, u32)> {
+        core::mem::take(&mut self.code_writes)
+    }
+
+    /// Whether decoded code has been written since [`Self::take_code_writes`].
+    #[inline]
+    pub(crate) fn code_was_written(&self) -> bool {
+        !self.code_writes.is_empty()
+    }
+
+    fn note_code_write(&mut self, offset: u64, len: u64) {
+        let end = offset + len;
+        let mut at = offset;
+        while at < end {
+            let n = (end - at).min(PAGE_SIZE - at % PAGE_SIZE);
+            if self.hits_code(at, n) {
+                self.code_writes.push((at, n as u32));
+            }
+            at += n;
+        }
+    }
+}
+
+fn granule_mask(offset: u64, len: u64) -> u64 {
+    let first = offset % PAGE_SIZE / CODE_GRANULE;
+    let last = ((offset % PAGE_SIZE + len.max(1) - 1) / CODE_GRANULE).min(63);
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
+/// The contents of the pool; the map is wiring and is remade by the devices that own it.
+impl State for PhysMem {
+    const TAG: [u8; 4] = *b"PMEM";
+    const VERSION: u16 = 1;
+
+    fn save(&self, w: &mut StateWriter) {
+        let Self { pool, ram_len, allocated, layout: _, a20, map_generation: _, code: _, code_writes: _ } = self;
+        w.field(1, ram_len);
+        w.field(2, allocated);
+        w.field(3, a20);
+        let pages = *allocated / PAGE_SIZE;
+        let used = |p: &u64| pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize).iter().any(|&b| b != 0);
+        let numbers: Vec<u64> = (0..pages).filter(used).collect();
+        let mut bytes = Vec::with_capacity(numbers.len() * PAGE_SIZE as usize);
+        numbers.iter().for_each(|p| bytes.extend_from_slice(pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize)));
+        w.field(4, &numbers);
+        w.field(5, &bytes);
+    }
+
+    fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let (ram_len, allocated): (u64, u64) = (r.field(1)?, r.field(2)?);
+        if (ram_len, allocated) != (self.ram_len, self.allocated) {
+            return Err(r.invalid("it belongs to a machine with another memory size"));
+        }
+        let a20 = r.field(3)?;
+        let numbers: Vec<u64> = r.field(4)?;
+        let bytes: Vec<u8> = r.field(5)?;
+        if bytes.len() as u64 != numbers.len() as u64 * PAGE_SIZE || numbers.iter().any(|&p| p >= allocated / PAGE_SIZE)
+        {
+            return Err(r.invalid("its pages do not match their list"));
+        }
+        self.pool.slice_mut(0, allocated as usize).fill(0);
+        for (p, page) in numbers.iter().zip(bytes.chunks(PAGE_SIZE as usize)) {
+            self.pool.slice_mut(p * PAGE_SIZE, page.len()).copy_from_slice(page);
+        }
+        self.set_a20(a20);
+        self.map_generation = self.map_generation.wrapping_add(1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> PhysMem {
+        let mut m = PhysMem::new(0x20_0000, 0x1_0000).unwrap();
+        m.map(0, 0x20_0000, Target::Pool(0));
+        m
+    }
+
+    #[test]
+    fn a20_wraps_the_second_megabyte() {
+        let mut m = memory();
+        m.store(0x10_0010, 0xAAu8);
+        m.store(0x10u64, 0x55u8);
+        m.set_a20(false);
+        assert_eq!(m.load::<u8>(0x10_0010), 0x55);
+        m.set_a20(true);
+        assert_eq!(m.load::<u8>(0x10_0010), 0xAA);
+    }
+
+    #[test]
+    fn rom_ignores_writes_and_open_bus_reads_ones() {
+        let mut m = memory();
+        let rom = m.allocate(0x1000).unwrap();
+        m.pool_write(rom, &[1, 2, 3]);
+        m.map_split(0xF_F000, 0x1000, Some(Target::Pool(rom)), Some(Target::Open));
+        m.write(0xF_F000, &[9; 3]);
+        assert_eq!(m.load::<u32>(0xF_F000), 0x0003_0201);
+        assert_eq!(m.load::<u32>(0x1000_0000), u32::MAX);
+        assert_eq!(m.allocate(0x10_0000), None);
+    }
+
+    #[test]
+    fn writes_to_code_are_noticed_by_granule() {
+        let mut m = memory();
+        assert!(m.mark_code(0x1040, 10));
+        m.write(0x1000, &[0; 64]);
+        assert!(!m.code_was_written());
+        m.write(0x103F, &[0; 2]);
+        assert_eq!(m.take_code_writes(), [(0x103F, 2)]);
+    }
+
+    #[test]
+    fn contents_survive_saving() {
+        let mut m = memory();
+        m.store(0x12_3456, 0xDEAD_BEEFu32);
+        let mut w = StateWriter::new();
+        w.chunk(&m);
+        let bytes = w.into_bytes();
+        let mut other = memory();
+        other.store(0x0u64, 7u8);
+        StateReader::new(&bytes).chunk(&mut other).unwrap();
+        assert_eq!(other.load::<u32>(0x12_3456), 0xDEAD_BEEF);
+        assert_eq!(other.load::<u8>(0), 0);
+    }
+}

@@ -1,0 +1,200 @@
+//! Host memory behind guest RAM, ROM and video memory.
+//!
+//! This is one of the modules that may use `unsafe`: a [`HostPage`] is a pointer that the TLB keeps. Its invariant: the
+//! pool is mapped once, at construction, and neither moves nor shrinks while the machine lives; a `HostPage` is only made
+//! by [`Pool::host_page`], for a page that lies wholly inside the pool; and accesses through it stay inside that page,
+//! which its users prove with the one compare of the TLB (they hand in the offset within the page, masked). All accesses
+//! happen on the machine's one thread. Values in guest memory are little-endian, whatever the host is.
+#![allow(unsafe_code, reason = "guest RAM is reached through raw pointers that the TLB caches")]
+
+use super::PAGE_SIZE;
+
+/// An integer that guest memory holds.
+pub trait Scalar: Copy + Default + Eq + 'static {
+    /// Bytes that it takes.
+    const SIZE: u64;
+    /// From its value, truncated.
+    fn from_u64(v: u64) -> Self;
+    /// Its value, zero-extended.
+    fn to_u64(self) -> u64;
+    /// Converts between guest (little-endian) and host order.
+    #[must_use]
+    fn le(self) -> Self;
+}
+
+macro_rules! scalars {
+    ($($t:ty),*) => {$(
+        impl Scalar for $t {
+            const SIZE: u64 = size_of::<$t>() as u64;
+            #[inline(always)]
+            fn from_u64(v: u64) -> Self { v as $t }
+            #[inline(always)]
+            fn to_u64(self) -> u64 { self as u64 }
+            #[inline(always)]
+            fn le(self) -> Self { self.to_le() }
+        }
+    )*};
+}
+scalars!(u8, u16, u32, u64);
+
+/// A page of the pool as the host sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct HostPage(*mut u8);
+
+impl HostPage {
+    /// A page that no access may use: the TLB's empty entries hold it, and never match.
+    pub(crate) const NONE: HostPage = HostPage(core::ptr::null_mut());
+
+    /// Reads at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
+    #[inline(always)]
+    pub(crate) fn read<T: Scalar>(self, addr: u64) -> T {
+        let offset = (addr & (PAGE_SIZE - 1)) as usize;
+        debug_assert!(!self.0.is_null() && offset as u64 + T::SIZE <= PAGE_SIZE);
+        // SAFETY: a matching TLB entry's page lies wholly in the pool, and the access in the page (module invariant).
+        unsafe { self.0.add(offset).cast::<T>().read_unaligned() }.le()
+    }
+
+    /// Writes at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
+    #[inline(always)]
+    pub(crate) fn write<T: Scalar>(self, addr: u64, v: T) {
+        let offset = (addr & (PAGE_SIZE - 1)) as usize;
+        debug_assert!(!self.0.is_null() && offset as u64 + T::SIZE <= PAGE_SIZE);
+        // SAFETY: as for `read`; only entries with the write tag reach here, so the page is writable RAM.
+        unsafe { self.0.add(offset).cast::<T>().write_unaligned(v.le()) }
+    }
+
+    /// Bytes `[offset, offset + len)` of the page, cut at its end.
+    #[inline]
+    pub(crate) fn bytes<'a>(self, offset: usize, len: usize) -> &'a [u8] {
+        let offset = offset.min(PAGE_SIZE as usize);
+        let len = len.min(PAGE_SIZE as usize - offset);
+        debug_assert!(!self.0.is_null());
+        // SAFETY: inside the page (cut above); callers drop the slice before they write guest memory.
+        unsafe { core::slice::from_raw_parts(self.0.add(offset), len) }
+    }
+
+    /// Copies `len` bytes forward from `from` to `to`, byte by byte in effect: overlap repeats the pattern, as MOVSB does.
+    pub(crate) fn copy_forward(to: HostPage, to_at: usize, from: HostPage, from_at: usize, len: usize, grain: usize) {
+        let page = PAGE_SIZE as usize;
+        assert!(to_at + len <= page && from_at + len <= page, "bulk copies stay in their pages");
+        // SAFETY: both ranges lie in their pages (asserted). `ptr::copy` handles overlap where the destination is below;
+        // where it overlaps from above, the copy is done `grain` bytes at a time, ascending.
+        unsafe {
+            let (d, s) = (to.0.add(to_at), from.0.add(from_at));
+            let distance = (d as usize).wrapping_sub(s as usize);
+            if distance >= len {
+                core::ptr::copy(s, d, len);
+            } else {
+                let mut i = 0;
+                while i < len {
+                    let n = grain.min(len - i);
+                    let mut element = [0u8; 8];
+                    core::ptr::copy_nonoverlapping(s.add(i), element.as_mut_ptr(), n);
+                    core::ptr::copy_nonoverlapping(element.as_ptr(), d.add(i), n);
+                    i += n;
+                }
+            }
+        }
+    }
+
+    /// Fills `len` bytes at `at` with repeated `pattern` of `grain` bytes (little-endian).
+    pub(crate) fn fill(self, at: usize, len: usize, pattern: u64, grain: usize) {
+        assert!(at + len <= PAGE_SIZE as usize && (1..=8).contains(&grain), "bulk fills stay in their page");
+        // SAFETY: the range lies in the page (asserted), and no other reference to the pool is alive.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(self.0.add(at), len) };
+        let element = pattern.to_le_bytes();
+        if element[..grain].iter().all(|&b| b == element[0]) {
+            bytes.fill(element[0]);
+        } else {
+            bytes.chunks_mut(grain).for_each(|c| c.copy_from_slice(&element[..c.len()]));
+        }
+    }
+}
+
+/// The host memory of a machine: one zeroed mapping whose pages cost nothing until they are touched.
+pub(crate) struct Pool {
+    #[cfg(not(target_arch = "wasm32"))]
+    map: memmap2::MmapMut,
+    #[cfg(target_arch = "wasm32")]
+    map: Box<[u8]>,
+    base: *mut u8,
+}
+
+impl core::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Pool({} bytes)", self.len())
+    }
+}
+
+// SAFETY: the pool owns its memory; raw pointers into it are only used by the one thread that owns the machine, which may
+// be moved as a whole.
+unsafe impl Send for Pool {}
+// SAFETY: a `HostPage` is only dereferenced by the machine that owns the pool (see above).
+unsafe impl Send for HostPage {}
+
+impl Pool {
+    /// A pool of `len` zero bytes; `None` if the host can't give that much.
+    pub(crate) fn new(len: usize) -> Option<Pool> {
+        let len = len.max(PAGE_SIZE as usize).checked_next_multiple_of(PAGE_SIZE as usize)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let mut map = memmap2::MmapMut::map_anon(len).ok()?;
+        #[cfg(target_arch = "wasm32")]
+        let mut map = vec![0u8; len].into_boxed_slice();
+        let base = map.as_mut_ptr();
+        Some(Pool { map, base })
+    }
+
+    /// Bytes in the pool.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The page at `offset` (rounded down to a page).
+    pub(crate) fn host_page(&self, offset: u64) -> HostPage {
+        let offset = (offset & !(PAGE_SIZE - 1)) as usize;
+        assert!(offset + PAGE_SIZE as usize <= self.len(), "page outside of the pool");
+        // SAFETY: inside the mapping (asserted).
+        HostPage(unsafe { self.base.add(offset) })
+    }
+
+    /// The bytes at `offset`.
+    pub(crate) fn slice(&self, offset: u64, len: usize) -> &[u8] {
+        let at = offset as usize;
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len()), "range outside of the pool");
+        // SAFETY: inside the mapping (asserted); `&self` keeps `slice_mut` out for as long as the slice lives.
+        unsafe { core::slice::from_raw_parts(self.base.add(at), len) }
+    }
+
+    /// The bytes at `offset`, to be written.
+    pub(crate) fn slice_mut(&mut self, offset: u64, len: usize) -> &mut [u8] {
+        let at = offset as usize;
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len()), "range outside of the pool");
+        // SAFETY: inside the mapping (asserted); `&mut self` makes the reference unique.
+        unsafe { core::slice::from_raw_parts_mut(self.base.add(at), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_forward_copy_repeats_the_pattern() {
+        let mut pool = Pool::new(4096).unwrap();
+        pool.slice_mut(0, 4).copy_from_slice(&[1, 2, 3, 4]);
+        let page = pool.host_page(0);
+        HostPage::copy_forward(page, 1, page, 0, 6, 1); // MOVSB with the destination one above the source
+        assert_eq!(pool.slice(0, 8), [1, 1, 1, 1, 1, 1, 1, 0]);
+        pool.slice_mut(0, 8).copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        HostPage::copy_forward(page, 0, page, 2, 6, 2); // downwards: a plain move
+        assert_eq!(pool.slice(0, 8), [3, 4, 5, 6, 7, 8, 7, 8]);
+    }
+
+    #[test]
+    fn scalars_are_little_endian() {
+        let pool = Pool::new(4096).unwrap();
+        pool.host_page(0).write(8, 0x1122_3344u32);
+        assert_eq!(pool.slice(8, 4), [0x44, 0x33, 0x22, 0x11]);
+        assert_eq!(pool.host_page(0).read::<u16>(9), 0x2233);
+    }
+}
