@@ -1,0 +1,324 @@
+//! The architectural state of one CPU.
+
+pub mod bits;
+mod fault;
+pub mod flags;
+mod mode;
+pub mod model;
+mod save;
+mod segment;
+
+pub use fault::{Fault, Outcome};
+pub use flags::LazyFlags;
+pub use mode::Mode;
+pub use model::Model;
+pub use segment::{Segment, TableRegister, attr, seg};
+
+use bits::*;
+
+/// Indices of general registers in [`Cpu::regs`], by their encoding.
+pub mod reg {
+    #![allow(missing_docs, reason = "the names are the SDM's")]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+    /// Always zero: stands for an absent base or index.
+    pub const ZERO: usize = 16;
+}
+
+/// What an instruction leaves to be done before the next one may be interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shadow {
+    /// Nothing.
+    #[default]
+    None,
+    /// STI: no maskable interrupt before the next instruction has finished.
+    Sti,
+    /// MOV SS or POP SS: no interrupt and no debug trap before the next instruction has finished.
+    MovSs,
+}
+
+/// Why a CPU executes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// It runs.
+    #[default]
+    Running,
+    /// HLT: waits for an interrupt.
+    Halted,
+    /// Waits for a start-up IPI.
+    WaitForSipi,
+    /// Shut down after a triple fault: only a reset wakes it.
+    Shutdown,
+}
+
+/// Model-specific registers that are plain storage or whose effect is elsewhere [SDM-4].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the SDM's")]
+pub struct Msrs {
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub fmask: u64,
+    pub kernel_gs_base: u64,
+    pub tsc_aux: u64,
+    pub pat: u64,
+    pub misc_enable: u64,
+    pub mtrr_def_type: u64,
+    pub mtrr_fixed: [u64; 11],
+    pub mtrr_base: [u64; 8],
+    pub mtrr_mask: [u64; 8],
+    pub bios_sign_id: u64,
+    pub mcg_status: u64,
+    pub debugctl: u64,
+}
+
+/// One CPU: everything that software can see of it, and nothing of how emu runs it.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// General registers; only the first 16 exist, [`reg::ZERO`] is 0 for ever. In 16- and 32-bit modes only the low
+    /// halves count.
+    pub regs: [u64; 32],
+    /// Instruction pointer. While a block runs it is that of the block's start; handlers ask
+    /// [`crate::System::insn_ip`].
+    pub rip: u64,
+    /// CF, PF, AF, ZF, SF, OF.
+    pub flags: LazyFlags,
+    /// The other bits of EFLAGS (bit 1 is set, the status flags are 0).
+    pub eflags: u32,
+    /// ES, CS, SS, DS, FS, GS: see [`seg`].
+    pub seg: [Segment; 6],
+    /// Bits of the mode, derived from all that follows.
+    pub mode: Mode,
+    /// What the last instruction inhibits.
+    pub shadow: Shadow,
+    /// Whether it runs.
+    pub activity: Activity,
+    /// LDTR.
+    pub ldtr: Segment,
+    /// TR.
+    pub tr: Segment,
+    /// GDTR.
+    pub gdtr: TableRegister,
+    /// IDTR.
+    pub idtr: TableRegister,
+    /// CR0.
+    pub cr0: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// CR4.
+    pub cr4: u64,
+    /// The four page-directory pointers that PAE paging loads with CR3 [SDM-3 4.4.1].
+    pub pdptrs: [u64; 4],
+    /// IA32_EFER.
+    pub efer: u64,
+    /// DR0 to DR7 (4 and 5 unused).
+    pub dr: [u64; 8],
+    /// Other model-specific registers.
+    pub msr: Msrs,
+    /// What is added to the clock to give the time stamp counter.
+    pub tsc_offset: u64,
+    /// XMM0 to XMM15.
+    pub xmm: [u128; 16],
+    /// MXCSR.
+    pub mxcsr: u32,
+    /// NMIs are blocked until IRET.
+    pub nmi_blocked: bool,
+    /// In system management mode.
+    pub smm: bool,
+    /// Base of the SMRAM state save area.
+    pub smbase: u32,
+    /// Which silicon it is.
+    pub model: Model,
+    /// Its number, which is also its initial APIC ID.
+    pub id: u8,
+}
+
+impl Cpu {
+    /// CPU number `id` of a machine, as after power-on.
+    #[must_use]
+    pub fn new(model: Model, id: u8) -> Cpu {
+        let mut cpu = Cpu {
+            regs: [0; 32],
+            rip: 0,
+            flags: LazyFlags::default(),
+            eflags: 2,
+            seg: [Segment::real(0); 6],
+            mode: Mode::default(),
+            shadow: Shadow::None,
+            activity: Activity::Running,
+            ldtr: Segment::null(0),
+            tr: Segment::null(0),
+            gdtr: TableRegister::default(),
+            idtr: TableRegister::default(),
+            cr0: 0,
+            cr2: 0,
+            cr3: 0,
+            cr4: 0,
+            pdptrs: [0; 4],
+            efer: 0,
+            dr: [0; 8],
+            msr: Msrs::default(),
+            tsc_offset: 0,
+            xmm: [0; 16],
+            mxcsr: 0x1F80,
+            nmi_blocked: false,
+            smm: false,
+            smbase: 0x3_0000,
+            model,
+            id,
+        };
+        cpu.reset(false);
+        cpu
+    }
+
+    /// RESET#, or INIT where `init` (which keeps FPU, SSE and MSR state) [SDM-3 table 10-1].
+    pub fn reset(&mut self, init: bool) {
+        use model::Kind;
+        let kind = self.model.kind;
+        self.regs = [0; 32];
+        self.regs[reg::RDX] = self.signature().into();
+        self.flags = LazyFlags::from_bits(0);
+        self.eflags = 2;
+        self.seg = [Segment::real(0); 6];
+        self.seg[seg::CS] = Segment::real(0xF000);
+        self.rip = 0xFFF0;
+        match kind {
+            Kind::I8086 | Kind::I80186 => {
+                self.seg[seg::CS] = Segment::real(0xFFFF);
+                self.rip = 0;
+            }
+            Kind::I80286 => self.seg[seg::CS].base = 0xFF_0000,
+            _ => self.seg[seg::CS].base = 0xFFFF_0000,
+        }
+        let table = TableRegister { base: 0, limit: if kind >= Kind::I80286 { 0x3FF } else { 0xFFFF } };
+        self.idtr = table;
+        self.gdtr = TableRegister { base: 0, limit: 0xFFFF };
+        self.ldtr = Segment { limit: 0xFFFF, attr: attr::P | 2, null: false, ..Segment::null(0) };
+        self.tr = Segment { limit: 0xFFFF, attr: attr::P | 3, null: false, ..Segment::null(0) };
+        self.cr0 = match kind {
+            k if k >= Kind::I80486 => CR0_CD | CR0_NW | CR0_ET,
+            Kind::I80386 => CR0_ET,
+            _ => 0,
+        };
+        if init {
+            self.cr0 |= CR0_ET;
+        }
+        (self.cr2, self.cr3, self.cr4, self.efer) = (0, 0, 0, 0);
+        self.pdptrs = [0; 4];
+        self.dr = [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400];
+        self.shadow = Shadow::None;
+        self.activity = if self.id == 0 { Activity::Running } else { Activity::WaitForSipi };
+        self.nmi_blocked = false;
+        self.smm = false;
+        if !init {
+            self.msr = Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() };
+            self.tsc_offset = 0;
+            self.xmm = [0; 16];
+            self.mxcsr = 0x1F80;
+            self.smbase = 0x3_0000;
+        }
+        self.refresh_segments();
+    }
+
+    /// Family, model and stepping as CPUID leaf 1 and EDX after reset give them.
+    #[must_use]
+    pub fn signature(&self) -> u32 {
+        use model::Kind;
+        match self.model.kind {
+            Kind::I8086 | Kind::I80186 | Kind::I80286 => 0,
+            Kind::I80386 => 0x0308,
+            Kind::I80486 => 0x0435,
+            Kind::Pentium => 0x0543,
+            Kind::P6 => 0x0686,
+            Kind::X64V1 => 0x0006_0FB1,
+            Kind::X64V2 => 0x0001_06A5,
+            Kind::X64V3 => 0x0003_06C3,
+        }
+    }
+
+    /// The whole of EFLAGS.
+    #[must_use]
+    pub fn eflags(&self) -> u32 {
+        self.eflags | self.flags.bits()
+    }
+
+    /// Replaces EFLAGS whole, without any check, and what is derived from it.
+    pub fn set_eflags(&mut self, v: u32) {
+        self.flags = LazyFlags::from_bits(v);
+        let segments_change = (self.eflags ^ v) & VM != 0;
+        self.eflags = v & !flags::STATUS & 0x003F_7FFF | 2;
+        if segments_change {
+            self.refresh_segments();
+        } else {
+            self.refresh_mode();
+        }
+    }
+
+    /// Current privilege level.
+    #[inline(always)]
+    #[must_use]
+    pub fn cpl(&self) -> u8 {
+        self.mode.cpl()
+    }
+
+    /// I/O privilege level.
+    #[must_use]
+    pub fn iopl(&self) -> u8 {
+        (self.eflags >> 12) as u8 & 3
+    }
+
+    /// Replaces a segment register and what is derived from it.
+    pub fn set_segment(&mut self, index: usize, mut s: Segment) {
+        s.refresh(self.mode.is_protected());
+        self.seg[index] = s;
+        self.refresh_mode();
+    }
+
+    /// Derives the segments' limits and the mode anew; after CR0.PE or EFLAGS.VM changed, or a state was loaded.
+    pub fn refresh_segments(&mut self) {
+        self.refresh_mode();
+        let checked = self.mode.is_protected();
+        self.seg.iter_mut().for_each(|s| s.refresh(checked));
+        self.refresh_mode();
+    }
+
+    /// Derives the mode anew; after control registers, EFLAGS or segments changed.
+    ///
+    /// The privilege level is SS's DPL in protected mode: CS's differs for conforming code [SDM-3 5.5].
+    pub fn refresh_mode(&mut self) {
+        let (cs, ss) = (&self.seg[seg::CS], &self.seg[seg::SS]);
+        let mut m = 0;
+        let pe = self.cr0 & CR0_PE != 0;
+        let long = self.efer & EFER_LMA != 0;
+        let v86 = pe && self.eflags & VM != 0;
+        let cpl = match (pe, v86) {
+            (false, _) => 0,
+            (_, true) => 3,
+            _ => u16::from(cs.sel & 3),
+        };
+        m |= cpl << 7;
+        let code64 = long && cs.attr & attr::L != 0;
+        let set = |on: bool, bit: u16| if on { bit } else { 0 };
+        m |= set(pe, Mode::PE) | set(v86, Mode::V86) | set(long, Mode::LONG) | set(code64, Mode::CODE64);
+        m |= set(!code64 && cs.is_32(), Mode::CODE32) | set(ss.is_32(), Mode::STACK32);
+        let data_flat = [seg::ES, seg::SS, seg::DS].iter().all(|&i| self.seg[i].is_flat(true));
+        m |= set(code64 || (data_flat && cs.is_flat(false)), Mode::FLAT);
+        let reach = if cs.is_32() { 0xFFFF_FFFF } else { 0xFFFF };
+        m |= set(code64 || cs.limit >= reach, Mode::OPEN_LIMIT);
+        let breakpoints = self.dr[7] & 0xFF != 0 && (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 == 0);
+        m |= set(self.eflags & (TF | RF) != 0 && (self.eflags & TF != 0 || breakpoints) || breakpoints, Mode::SINGLE);
+        m |= set(cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0, Mode::ALIGN);
+        self.mode = Mode(m);
+    }
+}

@@ -1,0 +1,74 @@
+//! The CPU's mode as the block cache sees it: everything that a decoded block's handlers need not test again.
+
+/// A set of mode bits; part of every block's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mode(pub u16);
+
+impl Mode {
+    /// CS.D: 32-bit operands and addresses by default.
+    pub const CODE32: u16 = 1 << 0;
+    /// 64-bit mode.
+    pub const CODE64: u16 = 1 << 1;
+    /// SS.B: the stack pointer is ESP (in 64-bit mode, it is RSP whatever this says).
+    pub const STACK32: u16 = 1 << 2;
+    /// ES, CS, SS and DS are flat: base 0, limit 4 GiB, readable and (but CS) writable.
+    pub const FLAT: u16 = 1 << 3;
+    /// The code segment's limit covers every instruction pointer of its size.
+    pub const OPEN_LIMIT: u16 = 1 << 4;
+    /// Protected mode.
+    pub const PE: u16 = 1 << 5;
+    /// V86 mode.
+    pub const V86: u16 = 1 << 6;
+    /// The current privilege level, two bits.
+    pub const CPL: u16 = 3 << 7;
+    /// One instruction at a time: single-step trap or instruction breakpoints are armed.
+    pub const SINGLE: u16 = 1 << 9;
+    /// IA-32e mode (64-bit or compatibility mode).
+    pub const LONG: u16 = 1 << 10;
+    /// Data accesses are checked for alignment (CR0.AM, EFLAGS.AC, CPL 3).
+    pub const ALIGN: u16 = 1 << 11;
+
+    /// Whether any of `bits` is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, bits: u16) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// The current privilege level.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cpl(self) -> u8 {
+        (self.0 >> 7) as u8 & 3
+    }
+
+    /// Real-address mode.
+    #[must_use]
+    pub const fn is_real(self) -> bool {
+        !self.has(Mode::PE)
+    }
+
+    /// Protected mode with its segment checks (not real, not V86).
+    #[must_use]
+    pub const fn is_protected(self) -> bool {
+        self.has(Mode::PE) && !self.has(Mode::V86)
+    }
+
+    /// 64-bit mode.
+    #[must_use]
+    pub const fn is_64(self) -> bool {
+        self.has(Mode::CODE64)
+    }
+
+    /// Default operand size of the code, in bits: 16, 32 or 64 (the decoder's "bitness").
+    #[must_use]
+    pub const fn bitness(self) -> u32 {
+        if self.has(Mode::CODE64) {
+            64
+        } else if self.has(Mode::CODE32) {
+            32
+        } else {
+            16
+        }
+    }
+}
