@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod bus;
+pub mod cpu;
 pub mod input;
 pub mod mem;
 pub mod sched;
@@ -18,3 +19,6 @@ pub use mem::PhysMem;
 pub use sched::Scheduler;
 pub use state::{State, StateError, StateHash, StateReader, StateWriter};
 pub use time::{ClockRate, Ticks};
+//! Placeholder until the crate's first module lands.
+
+pub mod fpu;

@@ -14,6 +14,7 @@ pub use mode::Mode;
 pub use model::Model;
 pub use segment::{Segment, TableRegister, attr, seg};
 
+use crate::fpu::Fpu;
 use bits::*;
 
 /// Indices of general registers in [`Cpu::regs`], by their encoding.
@@ -98,6 +99,9 @@ pub struct Cpu {
     pub seg: [Segment; 6],
     /// Bits of the mode, derived from all that follows.
     pub mode: Mode,
+    /// Current privilege level: 0 in real mode, 3 in V86 mode. It is SS.DPL on silicon, not the low bits of CS: those
+    /// are a real-mode value until the first far jump of protected mode.
+    pub cpl: u8,
     /// What the last instruction inhibits.
     pub shadow: Shadow,
     /// Whether it runs.
@@ -128,6 +132,8 @@ pub struct Cpu {
     pub msr: Msrs,
     /// What is added to the clock to give the time stamp counter.
     pub tsc_offset: u64,
+    /// The x87 unit and the MMX registers in it.
+    pub fpu: Fpu,
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
     /// MXCSR.
@@ -155,6 +161,7 @@ impl Cpu {
             eflags: 2,
             seg: [Segment::real(0); 6],
             mode: Mode::default(),
+            cpl: 0,
             shadow: Shadow::None,
             activity: Activity::Running,
             ldtr: Segment::null(0),
@@ -170,6 +177,7 @@ impl Cpu {
             dr: [0; 8],
             msr: Msrs::default(),
             tsc_offset: 0,
+            fpu: Fpu::new(),
             xmm: [0; 16],
             mxcsr: 0x1F80,
             nmi_blocked: false,
@@ -217,6 +225,7 @@ impl Cpu {
         (self.cr2, self.cr3, self.cr4, self.efer) = (0, 0, 0, 0);
         self.pdptrs = [0; 4];
         self.dr = [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400];
+        self.cpl = 0;
         self.shadow = Shadow::None;
         self.activity = if self.id == 0 { Activity::Running } else { Activity::WaitForSipi };
         self.nmi_blocked = false;
@@ -224,6 +233,7 @@ impl Cpu {
         if !init {
             self.msr = Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() };
             self.tsc_offset = 0;
+            self.fpu.reset();
             self.xmm = [0; 16];
             self.mxcsr = 0x1F80;
             self.smbase = 0x3_0000;
@@ -257,7 +267,7 @@ impl Cpu {
     pub fn set_eflags(&mut self, v: u32) {
         self.flags = LazyFlags::from_bits(v);
         let segments_change = (self.eflags ^ v) & VM != 0;
-        self.eflags = v & !flags::STATUS & 0x003F_7FFF | 2;
+        self.eflags = v & !flags::STATUS & 0x003F_7FD5 | 2;
         if segments_change {
             self.refresh_segments();
         } else {
@@ -293,32 +303,36 @@ impl Cpu {
         self.refresh_mode();
     }
 
-    /// Derives the mode anew; after control registers, EFLAGS or segments changed.
-    ///
-    /// The privilege level is SS's DPL in protected mode: CS's differs for conforming code [SDM-3 5.5].
+    /// Derives the mode anew; after control registers, EFLAGS, segments or the privilege level changed.
     pub fn refresh_mode(&mut self) {
         let (cs, ss) = (&self.seg[seg::CS], &self.seg[seg::SS]);
-        let mut m = 0;
         let pe = self.cr0 & CR0_PE != 0;
         let long = self.efer & EFER_LMA != 0;
         let v86 = pe && self.eflags & VM != 0;
-        let cpl = match (pe, v86) {
-            (false, _) => 0,
-            (_, true) => 3,
-            _ => u16::from(cs.sel & 3),
-        };
-        m |= cpl << 7;
         let code64 = long && cs.attr & attr::L != 0;
-        let set = |on: bool, bit: u16| if on { bit } else { 0 };
-        m |= set(pe, Mode::PE) | set(v86, Mode::V86) | set(long, Mode::LONG) | set(code64, Mode::CODE64);
-        m |= set(!code64 && cs.is_32(), Mode::CODE32) | set(ss.is_32(), Mode::STACK32);
         let data_flat = [seg::ES, seg::SS, seg::DS].iter().all(|&i| self.seg[i].is_flat(true));
-        m |= set(code64 || (data_flat && cs.is_flat(false)), Mode::FLAT);
         let reach = if cs.is_32() { 0xFFFF_FFFF } else { 0xFFFF };
-        m |= set(code64 || cs.limit >= reach, Mode::OPEN_LIMIT);
-        let breakpoints = self.dr[7] & 0xFF != 0 && (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 == 0);
-        m |= set(self.eflags & (TF | RF) != 0 && (self.eflags & TF != 0 || breakpoints) || breakpoints, Mode::SINGLE);
-        m |= set(cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0, Mode::ALIGN);
-        self.mode = Mode(m);
+        let stepping = self.eflags & TF != 0 || self.has_code_breakpoints();
+        let aligned = self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0;
+        let bits = [
+            (Mode::PE, pe),
+            (Mode::V86, v86),
+            (Mode::LONG, long),
+            (Mode::CODE64, code64),
+            (Mode::CODE32, !code64 && cs.is_32()),
+            (Mode::STACK32, ss.is_32()),
+            (Mode::FLAT, code64 || (data_flat && cs.is_flat(false))),
+            (Mode::OPEN_LIMIT, code64 || cs.limit >= reach),
+            (Mode::SINGLE, stepping),
+            (Mode::ALIGN, aligned),
+        ];
+        let set = bits.iter().filter(|b| b.1).fold(0, |m, b| m | b.0);
+        self.mode = Mode(set | u16::from(self.cpl) << 7);
+    }
+
+    /// Whether DR7 enables a breakpoint on instruction execution [SDM-3 17.2.4].
+    #[must_use]
+    pub fn has_code_breakpoints(&self) -> bool {
+        (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 == 0)
     }
 }

@@ -45,6 +45,11 @@ impl HostPage {
     /// A page that no access may use: the TLB's empty entries hold it, and never match.
     pub(crate) const NONE: HostPage = HostPage(core::ptr::null_mut());
 
+    /// Whether this is [`Self::NONE`].
+    pub(crate) fn is_none(self) -> bool {
+        self.0.is_null()
+    }
+
     /// Reads at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
     #[inline(always)]
     pub(crate) fn read<T: Scalar>(self, addr: u64) -> T {

@@ -1,0 +1,245 @@
+//! Add, subtract, multiply, divide and square root [SDM-1 8.3.5].
+//!
+//! Each has a straight path for two normal numbers and a cold one for everything else. The order of precedence of
+//! exceptions is that of [SDM-1 8.5]: NaNs and invalid operands, invalid operations and division by zero,
+//! denormal operands, and last what rounding finds.
+
+use super::f80::{Class, F80, SIGN};
+use super::nan;
+use super::round::{Ctl, DE, Mode, Out, ZE, round, sticky_shr};
+
+/// `a + b`
+#[inline]
+pub fn add(a: F80, b: F80, ctl: Ctl) -> Out {
+    if a.is_normal() & b.is_normal() & (ctl.pre == 0) {
+        return add_finite(a.unpack(), b.unpack(), ctl);
+    }
+    add_special(a, b, 0, ctl)
+}
+
+/// `a - b`
+#[inline]
+pub fn sub(a: F80, b: F80, ctl: Ctl) -> Out {
+    if a.is_normal() & b.is_normal() & (ctl.pre == 0) {
+        return add_finite(a.unpack(), b.negate().unpack(), ctl);
+    }
+    add_special(a, b, SIGN, ctl)
+}
+
+/// `b - a`
+#[inline]
+pub fn subr(a: F80, b: F80, ctl: Ctl) -> Out {
+    sub(b, a, ctl)
+}
+
+/// `a × b`
+#[inline]
+pub fn mul(a: F80, b: F80, ctl: Ctl) -> Out {
+    if a.is_normal() & b.is_normal() & (ctl.pre == 0) {
+        return mul_finite(a.unpack(), b.unpack(), ctl);
+    }
+    mul_special(a, b, ctl)
+}
+
+/// `a / b`
+#[inline]
+pub fn div(a: F80, b: F80, ctl: Ctl) -> Out {
+    if a.is_normal() & b.is_normal() & (ctl.pre == 0) {
+        return div_finite(a.unpack(), b.unpack(), ctl);
+    }
+    div_special(a, b, ctl)
+}
+
+/// `b / a`
+#[inline]
+pub fn divr(a: F80, b: F80, ctl: Ctl) -> Out {
+    div(b, a, ctl)
+}
+
+type Unpacked = (u16, i32, u64);
+
+#[inline]
+fn add_finite(a: Unpacked, b: Unpacked, ctl: Ctl) -> Out {
+    let ((sa, ea, ma), (sb, eb, mb)) = if (a.1, a.2) >= (b.1, b.2) { (a, b) } else { (b, a) };
+    let distance = (ea - eb) as u32;
+    if sa == sb {
+        // One bit of headroom for the carry.
+        let sum = (u128::from(ma) << 63) + sticky_shr(u128::from(mb) << 63, distance);
+        let carry = (sum >> 127) as u32;
+        let sum = sum << (1 - carry);
+        return round(ctl, sa, ea + carry as i32, (sum >> 64) as u64, sum as u64);
+    }
+    let difference = (u128::from(ma) << 64) - sticky_shr(u128::from(mb) << 64, distance);
+    if difference == 0 {
+        return Out::exact(cancelled(ctl));
+    }
+    let shift = difference.leading_zeros();
+    let difference = difference << shift;
+    round(ctl, sa, ea - shift as i32, (difference >> 64) as u64, difference as u64)
+}
+
+/// The zero that is left when equal magnitudes cancel.
+#[inline]
+fn cancelled(ctl: Ctl) -> F80 {
+    F80::zero(if ctl.mode() == Mode::Down { SIGN } else { 0 })
+}
+
+#[inline]
+fn mul_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
+    let product = u128::from(ma) * u128::from(mb);
+    let top = (product >> 127) as u32;
+    let product = product << (1 - top);
+    round(ctl, sa ^ sb, ea + eb - 16383 + top as i32, (product >> 64) as u64, product as u64)
+}
+
+#[inline]
+fn div_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
+    let smaller = ma < mb;
+    let (q, rest) = div_128_64(ma, mb, smaller);
+    // The part below the quotient, as far as rounding needs it: below, at or above one half.
+    let lo = match (rest, rest.checked_mul(2)) {
+        (0, _) => 0,
+        (_, Some(twice)) if twice < mb => 1,
+        (_, Some(twice)) if twice == mb => 1 << 63,
+        _ => (1 << 63) | 1,
+    };
+    round(ctl, sa ^ sb, ea - eb + 16383 - i32::from(smaller), q, lo)
+}
+
+/// Quotient with its top bit set and remainder of `ma << 63` (or `<< 64` if `ma < mb`) by `mb`, whose top bits are
+/// set.
+#[inline]
+fn div_128_64(ma: u64, mb: u64, smaller: bool) -> (u64, u64) {
+    let n = u128::from(ma) << (63 + u32::from(smaller));
+    let d = u128::from(mb);
+    let q = n / d;
+    (q as u64, (n - q * d) as u64)
+}
+
+/// Square root of `a`.
+#[inline]
+pub fn sqrt(a: F80, ctl: Ctl) -> Out {
+    let class = a.class();
+    if let Some(out) = nan::one(a, class) {
+        return out;
+    }
+    if class == Class::Zero {
+        return Out::exact(a);
+    }
+    if a.sign() != 0 {
+        return Out::INVALID;
+    }
+    if class == Class::Infinity {
+        return Out::exact(a);
+    }
+    let pre = nan::denormal(class, class);
+    if !ctl.masked(pre) {
+        return Out::with(a, pre);
+    }
+    let (_, e, m) = a.unpack();
+    // value = m·2^(e-16383-63); an odd exponent moves one bit into the radicand.
+    let odd = (e - 16383) & 1;
+    let n = u128::from(m) << (63 + odd);
+    let root = n.isqrt();
+    let rest = n - root * root;
+    let lo = if rest == 0 {
+        0
+    } else if rest > root {
+        (1 << 63) | 1
+    } else {
+        1
+    };
+    with_flags(round(ctl, 0, (e - 16383 - odd) / 2 + 16383, root as u64, lo), pre)
+}
+
+#[inline]
+fn with_flags(out: Out, flags: u16) -> Out {
+    Out { value: out.value, flags: out.flags | flags }
+}
+
+#[cold]
+#[inline(never)]
+fn add_special(a: F80, b: F80, flip: u16, ctl: Ctl) -> Out {
+    let (ca, cb) = (a.class(), b.class());
+    if let Some(out) = nan::two(a, b, ca, cb) {
+        return out;
+    }
+    let b = F80::new(b.sign_exp ^ flip, b.sig);
+    if ca == Class::Infinity && cb == Class::Infinity && a.sign() != b.sign() {
+        return Out::INVALID;
+    }
+    let pre = nan::denormal(ca, cb) | ctl.pre;
+    if !ctl.masked(pre) {
+        return Out::with(a, pre);
+    }
+    let out = match (ca, cb) {
+        (Class::Infinity, _) => Out::exact(a),
+        (_, Class::Infinity) => Out::exact(b),
+        (Class::Zero, Class::Zero) if a.sign() == b.sign() => Out::exact(a),
+        (Class::Zero, Class::Zero) => Out::exact(cancelled(ctl)),
+        (Class::Zero, _) => renormalised(b, ctl),
+        (_, Class::Zero) => renormalised(a, ctl),
+        _ => add_finite(a.unpack(), b.unpack(), ctl),
+    };
+    with_flags(out, pre)
+}
+
+/// A finite non-zero number, rounded to the current precision.
+#[inline]
+pub(crate) fn renormalised(a: F80, ctl: Ctl) -> Out {
+    let (s, e, m) = a.unpack();
+    round(ctl, s, e, m, 0)
+}
+
+#[cold]
+#[inline(never)]
+fn mul_special(a: F80, b: F80, ctl: Ctl) -> Out {
+    let (ca, cb) = (a.class(), b.class());
+    if let Some(out) = nan::two(a, b, ca, cb) {
+        return out;
+    }
+    let sign = a.sign() ^ b.sign();
+    let infinite = ca == Class::Infinity || cb == Class::Infinity;
+    let zero = ca == Class::Zero || cb == Class::Zero;
+    if infinite && zero {
+        return Out::INVALID;
+    }
+    let pre = nan::denormal(ca, cb) | ctl.pre;
+    if !ctl.masked(pre) {
+        return Out::with(a, pre);
+    }
+    let out = if infinite {
+        Out::exact(F80::infinity(sign))
+    } else if zero {
+        Out::exact(F80::zero(sign))
+    } else {
+        mul_finite(a.unpack(), b.unpack(), ctl)
+    };
+    with_flags(out, pre)
+}
+
+#[cold]
+#[inline(never)]
+fn div_special(a: F80, b: F80, ctl: Ctl) -> Out {
+    let (ca, cb) = (a.class(), b.class());
+    if let Some(out) = nan::two(a, b, ca, cb) {
+        return out;
+    }
+    let sign = a.sign() ^ b.sign();
+    match (ca, cb) {
+        (Class::Infinity, Class::Infinity) | (Class::Zero, Class::Zero) => return Out::INVALID,
+        (Class::Normal, Class::Zero) => return Out::with(F80::infinity(sign), ZE | ctl.pre),
+        (Class::Denormal, Class::Zero) => return Out::with(F80::infinity(sign), ZE | DE),
+        _ => {}
+    }
+    let pre = nan::denormal(ca, cb) | ctl.pre;
+    if !ctl.masked(pre) {
+        return Out::with(a, pre);
+    }
+    let out = match (ca, cb) {
+        (Class::Infinity, _) => Out::exact(F80::infinity(sign)),
+        (Class::Zero, _) | (_, Class::Infinity) => Out::exact(F80::zero(sign)),
+        _ => div_finite(a.unpack(), b.unpack(), ctl),
+    };
+    with_flags(out, pre)
+}

@@ -1,0 +1,186 @@
+//! The x87 floating-point unit [SDM-1 chapter 8]: its registers and stack here, its arithmetic in the submodules,
+//! all of it in integers, so that every host computes the same bits.
+//!
+//! Methods of [`Fpu`] do what an instruction does to the unit. They take memory operands as values and give results
+//! for memory back as values: addressing, faults and the pointers to the last instruction are the caller's.
+
+pub mod arith;
+pub mod compare;
+pub mod constants;
+pub mod f80;
+pub mod float;
+pub mod image;
+pub mod int;
+mod mmx;
+mod nan;
+mod ops;
+mod save;
+pub mod rem;
+pub mod round;
+pub mod scale;
+mod stack;
+pub mod trans;
+
+pub use f80::F80;
+pub use ops::{Operand, Store};
+use round::{C1, Ctl};
+
+/// Exception summary, bit 7 of the status word.
+pub const ES: u16 = 0x80;
+/// Busy, bit 15 of the status word: a copy of ES since the 387.
+pub const BUSY: u16 = 0x8000;
+/// The four condition codes.
+pub const CONDITION_CODES: u16 = 0x4700;
+
+/// Where the last non-control instruction and its memory operand were [SDM-1 8.1.8, 8.1.9].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LastInstruction {
+    /// Low 11 bits of the opcode: the low three of the first byte, then the ModRM byte.
+    pub fop: u16,
+    /// Code segment of the instruction.
+    pub fcs: u16,
+    /// Offset of the instruction.
+    pub fip: u64,
+    /// Segment of the memory operand.
+    pub fds: u16,
+    /// Offset of the memory operand.
+    pub fdp: u64,
+}
+
+/// The registers of the x87 unit, shared with MMX.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fpu {
+    /// By physical number; ST(i) is `(top + i) & 7`.
+    regs: [F80; 8],
+    /// Control word.
+    cw: u16,
+    /// Status word, its TOP field kept apart.
+    sw: u16,
+    /// The physical number of ST(0).
+    top: u8,
+    /// One bit per physical register: set if it is not empty.
+    used: u8,
+    /// The instruction and operand pointers.
+    pub last: LastInstruction,
+}
+
+impl Default for Fpu {
+    fn default() -> Fpu {
+        Fpu::new()
+    }
+}
+
+impl Fpu {
+    /// The unit after FNINIT, all registers zero.
+    pub fn new() -> Fpu {
+        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, last: LastInstruction::default() }
+    }
+
+    /// FNINIT: registers keep their contents, but are empty.
+    pub fn init(&mut self) {
+        (self.cw, self.sw, self.top, self.used) = (0x37f, 0, 0, 0);
+        self.last = LastInstruction::default();
+    }
+
+    /// The unit after power-up or RESET [SDM-3 table 10-1]: unlike FNINIT with CW 0040H, and registers +0, not empty.
+    pub fn reset(&mut self) {
+        *self = Fpu { cw: 0x40, used: 0xff, ..Fpu::new() };
+    }
+
+    /// The control word.
+    #[inline]
+    pub fn control(&self) -> u16 {
+        self.cw
+    }
+
+    /// FLDCW. Bit 6 always reads as set; unmasking a pending exception raises the summary.
+    pub fn set_control(&mut self, cw: u16) {
+        self.cw = (cw & 0x1f7f) | 0x40;
+        self.update_summary();
+    }
+
+    /// The status word, TOP included.
+    #[inline]
+    pub fn status(&self) -> u16 {
+        self.sw | u16::from(self.top) << 11
+    }
+
+    /// Loads the status word. ES and B follow from the exceptions and their masks.
+    pub fn set_status(&mut self, sw: u16) {
+        self.top = (sw >> 11) as u8 & 7;
+        self.sw = sw & !0x3800;
+        self.update_summary();
+    }
+
+    /// FNCLEX
+    pub fn clear_exceptions(&mut self) {
+        self.sw &= CONDITION_CODES;
+    }
+
+    /// True if an unmasked exception waits for the next waiting instruction.
+    #[inline]
+    pub fn exception_pending(&self) -> bool {
+        self.sw & ES != 0
+    }
+
+    /// One bit per physical register, set if in use: FXSAVE's abridged tag word.
+    pub fn abridged_tags(&self) -> u8 {
+        self.used
+    }
+
+    /// Loads the abridged tag word.
+    pub fn set_abridged_tags(&mut self, used: u8) {
+        self.used = used;
+    }
+
+    /// The full tag word, two bits per physical register: 0 valid, 1 zero, 2 special, 3 empty. Like silicon since the
+    /// Pentium the unit remembers which registers are empty and looks at the contents for the rest.
+    pub fn tags(&self) -> u16 {
+        (0..8).fold(0, |tags, n| tags | u16::from(self.tag(n)) << (2 * n))
+    }
+
+    fn tag(&self, physical: usize) -> u8 {
+        let value = self.regs[physical & 7];
+        if self.used >> physical & 1 == 0 {
+            3
+        } else if value.is_zero() {
+            1
+        } else if value.is_normal() {
+            0
+        } else {
+            2
+        }
+    }
+
+    /// Loads the full tag word: only empty or not is kept.
+    pub fn set_tags(&mut self, tags: u16) {
+        self.used = (0..8).fold(0, |used, n| used | u8::from(tags >> (2 * n) & 3 != 3) << n);
+    }
+
+    /// The mode of computing that the control word asks for.
+    #[inline]
+    pub(crate) fn ctl(&self) -> Ctl {
+        Ctl::new(self.cw)
+    }
+
+    /// Adds exceptions to the status word; C1 is replaced.
+    #[inline]
+    pub(crate) fn raise(&mut self, flags: u16) {
+        self.sw = (self.sw & !C1) | (flags & (0x7f | C1));
+        if flags & 0x3f != 0 {
+            self.update_summary();
+        }
+    }
+
+    #[inline]
+    fn update_summary(&mut self) {
+        let pending = self.sw & !self.cw & 0x3f != 0;
+        self.sw = (self.sw & !(ES | BUSY)) | if pending { ES | BUSY } else { 0 };
+    }
+
+    /// Replaces the condition codes of `mask` by those of `codes`.
+    #[inline]
+    fn set_codes(&mut self, mask: u16, codes: u16) {
+        self.sw = (self.sw & !mask) | (codes & mask);
+    }
+}

@@ -1,0 +1,344 @@
+//! What instructions do with the stack: operands, exceptions, results.
+
+use super::compare::{C0, C2, C3, Compared, compare};
+use super::f80::F80;
+use super::float::{from_f32, from_f64, quiet_on_load, to_f32, to_f64};
+use super::int::{BCD_INDEFINITE, from_int, to_bcd, to_int};
+use super::round::{C1, Ctl, DE, IE, Mode, OE, Out, SF, UE, ZE};
+use super::{CONDITION_CODES, Fpu, constants::Constant, rem, scale, trans};
+
+/// Exceptions that, unmasked, stop an instruction before it changes a register.
+pub(crate) const STOPPING: u16 = IE | DE | ZE;
+
+/// An operand from memory, widened, and [`DE`] if its own format had it as a denormal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operand {
+    value: F80,
+    pre: u16,
+}
+
+impl Operand {
+    /// An m32fp operand.
+    #[inline]
+    pub fn f32(bits: u32) -> Operand {
+        let (value, pre) = from_f32(bits);
+        Operand { value, pre }
+    }
+
+    /// An m64fp operand.
+    #[inline]
+    pub fn f64(bits: u64) -> Operand {
+        let (value, pre) = from_f64(bits);
+        Operand { value, pre }
+    }
+
+    /// An integer operand.
+    #[inline]
+    pub fn int(v: i64) -> Operand {
+        Operand { value: from_int(v), pre: 0 }
+    }
+}
+
+/// A result for memory: None if an unmasked exception keeps it back. Write it, then call [`Fpu::stored`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Store<T> {
+    /// The bits to write.
+    pub value: Option<T>,
+    flags: u16,
+}
+
+impl Fpu {
+    /// Takes the outcome of an instruction into ST(i); true if the result was stored (and a pop is due).
+    #[inline]
+    fn settle(&mut self, i: u8, out: Out) -> bool {
+        if out.flags == 0 {
+            self.sw &= !C1;
+            self.set_st(i, out.value);
+            return true;
+        }
+        self.raise(out.flags);
+        let stored = self.ctl().masked(out.flags & STOPPING);
+        if stored {
+            self.set_st(i, out.value);
+        }
+        stored
+    }
+
+    /// `ST(dst) = f(ST(a), ST(b))`, then `pops` pops.
+    #[inline]
+    pub fn binary(&mut self, dst: u8, a: u8, b: u8, pops: u8, f: impl Fn(F80, F80, Ctl) -> Out) {
+        let stored = if self.is_empty(a) || self.is_empty(b) {
+            self.underflow_into(dst)
+        } else {
+            let out = f(self.st(a), self.st(b), self.ctl());
+            self.settle(dst, out)
+        };
+        if stored {
+            self.pop_n(pops);
+        }
+    }
+
+    /// `ST(0) = f(ST(0), operand)`.
+    #[inline]
+    pub fn binary_mem(&mut self, operand: Operand, f: impl Fn(F80, F80, Ctl) -> Out) {
+        if self.is_empty(0) {
+            self.underflow_into(0);
+            return;
+        }
+        let out = f(self.st(0), operand.value, Ctl { cw: self.cw, pre: operand.pre });
+        self.settle(0, out);
+    }
+
+    /// `ST(0) = f(ST(0))`.
+    #[inline]
+    pub fn unary(&mut self, f: impl Fn(F80, Ctl) -> Out) {
+        if self.is_empty(0) {
+            self.underflow_into(0);
+            return;
+        }
+        let out = f(self.st(0), self.ctl());
+        self.settle(0, out);
+    }
+
+    #[cold]
+    fn underflow_into(&mut self, i: u8) -> bool {
+        let masked = self.underflowed();
+        if masked {
+            self.set_st(i, F80::INDEFINITE);
+        }
+        masked
+    }
+
+    /// FCHS and FABS: `f` on the sign and exponent word, whatever the register holds.
+    #[inline]
+    pub fn change_sign(&mut self, f: impl Fn(u16) -> u16) {
+        if self.is_empty(0) {
+            self.underflow_into(0);
+            return;
+        }
+        let v = self.st(0);
+        self.settle(0, Out::exact(F80::new(f(v.sign_exp), v.sig)));
+    }
+
+    /// FLD m32fp and m64fp.
+    #[inline]
+    pub fn load(&mut self, operand: Operand) {
+        let (value, invalid) = quiet_on_load(operand.value);
+        self.push(value, operand.pre | invalid);
+    }
+
+    /// FLD m80fp, FILD, FBLD: nothing but the stack can fail.
+    #[inline]
+    pub fn load_exact(&mut self, value: F80) {
+        self.push(value, 0);
+    }
+
+    /// FLD1 and its kin.
+    pub fn load_constant(&mut self, constant: Constant) {
+        self.push(constant.value(self.cw), 0);
+    }
+
+    /// FLD ST(i)
+    #[inline]
+    pub fn load_st(&mut self, i: u8) {
+        if !self.is_empty(i) {
+            self.push(self.st(i), 0);
+        } else if self.is_full() {
+            if self.overflowed() {
+                self.push_unchecked(F80::INDEFINITE);
+            }
+        } else if self.underflowed() {
+            self.push_unchecked(F80::INDEFINITE);
+        }
+    }
+
+    /// FST and FSTP ST(i).
+    #[inline]
+    pub fn store_st(&mut self, i: u8, pops: u8) {
+        let stored = if self.is_empty(0) { self.underflow_into(i) } else { self.settle(i, Out::exact(self.st(0))) };
+        if stored {
+            self.pop_n(pops);
+        }
+    }
+
+    /// FCMOVcc with its condition already decided.
+    #[inline]
+    pub fn move_if(&mut self, i: u8, condition: bool) {
+        if self.is_empty(0) || self.is_empty(i) {
+            self.underflow_into(0);
+            return;
+        }
+        let v = if condition { self.st(i) } else { self.st(0) };
+        self.settle(0, Out::exact(v));
+    }
+
+    /// A store to memory that was prepared and written: raises its exceptions, pops if it happened.
+    #[inline]
+    pub fn stored<T>(&mut self, store: Store<T>, pops: u8) {
+        self.raise(store.flags);
+        if store.value.is_some() {
+            self.pop_n(pops);
+        }
+    }
+
+    #[inline]
+    fn prepare<T>(&self, stopping: u16, indefinite: T, f: impl Fn(F80, Ctl) -> (T, u16)) -> Store<T> {
+        let (value, flags) = if self.is_empty(0) { (indefinite, IE | SF) } else { f(self.st(0), self.ctl()) };
+        let value = self.ctl().masked(flags & stopping).then_some(value);
+        Store { value, flags }
+    }
+
+    /// FST m32fp
+    #[inline]
+    pub fn prepare_f32(&self) -> Store<u32> {
+        self.prepare(IE | OE | UE, 0xffc0_0000, to_f32)
+    }
+
+    /// FST m64fp
+    #[inline]
+    pub fn prepare_f64(&self) -> Store<u64> {
+        self.prepare(IE | OE | UE, 0xfff8 << 48, to_f64)
+    }
+
+    /// FSTP m80fp
+    #[inline]
+    pub fn prepare_f80(&self) -> Store<F80> {
+        self.prepare(IE, F80::INDEFINITE, |v, _| (v, 0))
+    }
+
+    /// FIST of `bits` bits; FISTTP if `truncate`.
+    #[inline]
+    pub fn prepare_int(&self, bits: u32, truncate: bool) -> Store<i64> {
+        let mode = if truncate { Mode::Zero } else { self.ctl().mode() };
+        self.prepare(IE, i64::MIN >> (64 - bits), |v, _| to_int(v, bits, mode))
+    }
+
+    /// FBSTP
+    pub fn prepare_bcd(&self) -> Store<[u8; 10]> {
+        self.prepare(IE, BCD_INDEFINITE, |v, ctl| to_bcd(v, ctl.mode()))
+    }
+
+    /// Compares ST(0) with ST(i); None if an unmasked exception stopped it. C1 and exceptions are set.
+    #[inline]
+    fn compare_st(&mut self, i: u8, quiet: bool) -> Option<Compared> {
+        if self.is_empty(0) || self.is_empty(i) {
+            return self.underflowed().then_some(Compared { order: None, flags: IE });
+        }
+        let out = compare(self.st(0), self.st(i), quiet, self.ctl());
+        self.raise(out.flags);
+        self.ctl().masked(out.flags).then_some(out)
+    }
+
+    /// FCOM, FUCOM and their popping forms.
+    #[inline]
+    pub fn compare(&mut self, i: u8, quiet: bool, pops: u8) {
+        if let Some(out) = self.compare_st(i, quiet) {
+            self.set_codes(C0 | C2 | C3, out.condition_codes());
+            self.pop_n(pops);
+        }
+    }
+
+    /// FCOM m32fp, m64fp and FICOM; FTST with +0.
+    #[inline]
+    pub fn compare_mem(&mut self, operand: Operand, pops: u8) {
+        let out = if self.is_empty(0) {
+            self.underflowed().then_some(Compared { order: None, flags: IE })
+        } else {
+            let out = compare(self.st(0), operand.value, false, Ctl { cw: self.cw, pre: operand.pre });
+            self.raise(out.flags);
+            self.ctl().masked(out.flags).then_some(out)
+        };
+        if let Some(out) = out {
+            self.set_codes(C0 | C2 | C3, out.condition_codes());
+            self.pop_n(pops);
+        }
+    }
+
+    /// FCOMI and FUCOMI: the new ZF, PF and CF; None if an unmasked exception stopped it.
+    #[inline]
+    pub fn compare_flags(&mut self, i: u8, quiet: bool, pops: u8) -> Option<u32> {
+        let out = self.compare_st(i, quiet)?;
+        self.pop_n(pops);
+        Some(out.eflags())
+    }
+
+    /// FPREM and FPREM1.
+    pub fn remainder(&mut self, nearest: bool) {
+        if self.is_empty(0) || self.is_empty(1) {
+            self.underflow_into(0);
+            return;
+        }
+        let out = rem::remainder(self.st(0), self.st(1), nearest, self.ctl());
+        if self.settle(0, out) && out.flags & IE == 0 {
+            self.set_codes(CONDITION_CODES, out.flags);
+        }
+    }
+
+    /// FSCALE
+    pub fn scale(&mut self) {
+        self.binary(0, 0, 1, 0, scale::scale);
+    }
+
+    /// FXTRACT: the exponent replaces ST(0), the significand is pushed.
+    pub fn extract(&mut self) {
+        if self.is_empty(0) || self.is_full() {
+            self.fault_on_replace_and_push();
+            return;
+        }
+        let (exponent, significand) = scale::extract(self.st(0), self.ctl());
+        if self.settle(0, Out::with(exponent, significand.flags)) {
+            self.push_unchecked(significand.value);
+        }
+    }
+
+    /// A stack fault of an instruction that replaces ST(0) and pushes.
+    fn fault_on_replace_and_push(&mut self) {
+        let masked = if self.is_empty(0) { self.underflowed() } else { self.overflowed() };
+        if masked {
+            self.set_st(0, F80::INDEFINITE);
+            self.push_unchecked(F80::INDEFINITE);
+        }
+    }
+
+    /// FSIN and FCOS: C2 tells of an argument out of range.
+    pub fn trigonometric(&mut self, f: impl Fn(F80, Ctl) -> Out) {
+        if self.is_empty(0) {
+            self.underflow_into(0);
+            return;
+        }
+        let out = f(self.st(0), self.ctl());
+        self.set_codes(C2, out.flags);
+        self.settle(0, out);
+    }
+
+    /// FPTAN (which pushes 1) and FSINCOS (which pushes the cosine).
+    fn two_results(&mut self, first: Out, second: Out) {
+        self.set_codes(C2, first.flags);
+        let stored = self.settle(0, Out::with(first.value, first.flags | second.flags));
+        if stored && first.flags & C2 == 0 {
+            self.push_unchecked(second.value);
+        }
+    }
+
+    /// FPTAN
+    pub fn tangent(&mut self) {
+        if self.is_empty(0) || self.is_full() {
+            self.fault_on_replace_and_push();
+            return;
+        }
+        let out = trans::tan(self.st(0), self.ctl());
+        let pushed = if out.flags & IE != 0 || self.st(0).exp() == 0x7fff { out.value } else { F80::ONE };
+        self.two_results(out, Out::exact(pushed));
+    }
+
+    /// FSINCOS
+    pub fn sine_cosine(&mut self) {
+        if self.is_empty(0) || self.is_full() {
+            self.fault_on_replace_and_push();
+            return;
+        }
+        let (sine, cosine) = trans::sin_cos(self.st(0), self.ctl());
+        self.two_results(sine, cosine);
+    }
+}

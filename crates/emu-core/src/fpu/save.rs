@@ -1,0 +1,29 @@
+//! The unit's saved state.
+
+use super::{F80, Fpu, LastInstruction};
+use crate::state::{State, StateError, StateReader, StateWriter};
+
+impl State for Fpu {
+    const TAG: [u8; 4] = *b"FPU ";
+    const VERSION: u16 = 1;
+
+    fn save(&self, w: &mut StateWriter) {
+        let Self { regs, cw, sw, top, used, last } = self;
+        let LastInstruction { fop, fcs, fip, fds, fdp } = last;
+        w.field(1, &regs.map(|r| (r.sign_exp, r.sig)));
+        w.field(2, &(*cw, *sw, *top, *used));
+        w.field(3, &(*fop, *fcs, *fip, *fds, *fdp));
+    }
+
+    fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let regs: [(u16, u64); 8] = r.field(1)?;
+        self.regs = regs.map(|(sign_exp, sig)| F80 { sign_exp, sig });
+        (self.cw, self.sw, self.top, self.used) = r.field(2)?;
+        if self.top > 7 {
+            return Err(r.invalid("TOP is beyond 7"));
+        }
+        let (fop, fcs, fip, fds, fdp) = r.field(3)?;
+        self.last = LastInstruction { fop, fcs, fip, fds, fdp };
+        Ok(())
+    }
+}
