@@ -54,6 +54,12 @@ pub trait Device: DynState + Any + Send {
         let _ = (cx, tag);
     }
 
+    /// A state was loaded. The address map is not part of it: a device that moves its regions claims them again here, from
+    /// its registers. It must not drive a wire, as levels are loaded with the bus.
+    fn restored(&mut self, cx: &mut DevCx<'_>) {
+        let _ = cx;
+    }
+
     /// Something came from outside of the machine. Returns whether it was for this device.
     fn input(&mut self, cx: &mut DevCx<'_>, input: &Input) -> bool {
         let _ = (cx, input);

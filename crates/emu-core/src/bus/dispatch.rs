@@ -602,6 +602,14 @@ impl Bus {
         self.attention = true;
         Ok(())
     }
+
+    /// Has every device claim its part of the address map again. To be called after [`Self::load`], when memory and clock
+    /// are loaded too.
+    pub fn restored(&mut self, mem: &mut PhysMem, now: Ticks) {
+        for i in 0..self.devices.len() {
+            self.call(mem, now, DeviceId(i as u16), |d, cx| d.restored(cx));
+        }
+    }
 }
 
 /// How many bytes of an access at `port` with `left` bytes to go are one access of a device that takes `width` at most.
