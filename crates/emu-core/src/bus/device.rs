@@ -60,6 +60,16 @@ pub trait Device: DynState + Any + Send {
         let _ = cx;
     }
 
+    /// The machine's saved state has been loaded. The device remakes what its state implies outside of itself and is not
+    /// saved there: its part of the address map, the image in its drive. It drives no wire and sends no output.
+    ///
+    /// # Errors
+    /// [`StateError::Invalid`] if the state can't be had with what the host attached.
+    fn loaded(&mut self, cx: &mut DevCx<'_>) -> Result<(), StateError> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Something came from outside of the machine. Returns whether it was for this device.
     fn input(&mut self, cx: &mut DevCx<'_>, input: &Input) -> bool {
         let _ = (cx, input);
@@ -256,6 +266,13 @@ impl DevCx<'_> {
     /// Takes image `number` of the host's list, to put it into a drive.
     pub fn take_image(&mut self, number: u32) -> Option<Box<dyn BlockBackend>> {
         self.images.get_mut(number as usize)?.take()
+    }
+
+    /// Puts an image back into the host's list, where it can be taken again.
+    pub fn put_image(&mut self, number: u32, image: Box<dyn BlockBackend>) {
+        if let Some(slot) = self.images.get_mut(number as usize) {
+            *slot = Some(image);
+        }
     }
 
     /// Answers the present port access by PCI configuration space: the bus does it, and drops this device's own answer.
