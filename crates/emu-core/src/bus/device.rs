@@ -60,16 +60,6 @@ pub trait Device: DynState + Any + Send {
         let _ = cx;
     }
 
-    /// The machine's saved state has been loaded. The device remakes what its state implies outside of itself and is not
-    /// saved there: its part of the address map, the image in its drive. It drives no wire and sends no output.
-    ///
-    /// # Errors
-    /// [`StateError::Invalid`] if the state can't be had with what the host attached.
-    fn loaded(&mut self, cx: &mut DevCx<'_>) -> Result<(), StateError> {
-        let _ = cx;
-        Ok(())
-    }
-
     /// Something came from outside of the machine. Returns whether it was for this device.
     fn input(&mut self, cx: &mut DevCx<'_>, input: &Input) -> bool {
         let _ = (cx, input);
