@@ -1,6 +1,11 @@
-//! Placeholder until the crate's first module lands.
+//! The chips of a PC, one file each. Each is a [`emu_core::Device`]; boards wire them.
 
+pub mod debug_ports;
 pub mod i440fx;
+pub mod i8254;
+pub mod i8259;
 pub mod pci_config;
 pub mod piix3;
 pub mod piix4_pm;
+pub mod port61;
+pub mod port92;
