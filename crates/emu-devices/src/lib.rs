@@ -9,3 +9,4 @@ pub mod piix3;
 pub mod piix4_pm;
 pub mod port61;
 pub mod port92;
+pub mod vga;
