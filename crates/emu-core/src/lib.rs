@@ -6,10 +6,14 @@
 pub mod block;
 pub mod bus;
 pub mod cpu;
+mod engine;
+mod exec;
+pub mod fpu;
 pub mod input;
 pub mod mem;
 pub mod sched;
 pub mod state;
+mod system;
 pub mod time;
 
 pub use block::{BlockBackend, BlockError};
@@ -18,7 +22,5 @@ pub use input::{Input, Key};
 pub use mem::PhysMem;
 pub use sched::Scheduler;
 pub use state::{State, StateError, StateHash, StateReader, StateWriter};
+pub use system::{Access, Firmware, Interrupt, Stop, System, Translation, is_canonical};
 pub use time::{ClockRate, Ticks};
-//! Placeholder until the crate's first module lands.
-
-pub mod fpu;

@@ -148,7 +148,8 @@ impl I440fx {
     fn config_cycle(&self, cx: &mut DevCx<'_>, offset: u16) -> u32 {
         let a = self.config_address;
         if a >> 31 != 0 {
-            let address = PciAddress { bus: (a >> 16) as u8, device: (a >> 11) as u8 & 31, function: (a >> 8) as u8 & 7 };
+            let address =
+                PciAddress { bus: (a >> 16) as u8, device: (a >> 11) as u8 & 31, function: (a >> 8) as u8 & 7 };
             cx.forward_to_pci(address, (a as u8 & 0xFC).wrapping_add(offset as u8));
         }
         u32::MAX

@@ -163,7 +163,9 @@ mod tests {
 
     #[test]
     fn doubles_round_trip() {
-        for bits in [0u64, 1, 0x8000_0000_0000_0001, 0x000f_ffff_ffff_ffff, 0x3ff0_0000_0000_0000, 0x7ff0_0000_0000_0000] {
+        for bits in
+            [0u64, 1, 0x8000_0000_0000_0001, 0x000f_ffff_ffff_ffff, 0x3ff0_0000_0000_0000, 0x7ff0_0000_0000_0000]
+        {
             assert_eq!(to_f64(from_f64(bits).0, MASKED), (bits, 0), "{bits:x}");
         }
     }

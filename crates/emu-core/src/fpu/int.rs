@@ -88,9 +88,10 @@ pub fn round_to_int(a: F80, ctl: Ctl) -> Out {
 /// FBLD: eighteen decimal digits and a sign. Digits above nine are undefined by the architecture; they count with
 /// their binary value, as in silicon.
 pub fn from_bcd(b: [u8; 10]) -> F80 {
-    let magnitude = b[..9].iter().rev().fold(0u64, |acc, &byte| {
-        acc.wrapping_mul(100).wrapping_add(u64::from(byte >> 4) * 10 + u64::from(byte & 15))
-    });
+    let magnitude = b[..9]
+        .iter()
+        .rev()
+        .fold(0u64, |acc, &byte| acc.wrapping_mul(100).wrapping_add(u64::from(byte >> 4) * 10 + u64::from(byte & 15)));
     from_magnitude(u16::from(b[9] & 0x80) << 8, magnitude)
 }
 

@@ -23,6 +23,8 @@ pub struct PhysMem {
     code: Vec<u64>,
     /// Writes that hit decoded code since the engine last looked: pool offset and length.
     code_writes: Vec<(u64, u32)>,
+    /// Pool pages (by number) that got their first code since the engine last looked.
+    fresh_code: Vec<u64>,
 }
 
 impl PhysMem {
@@ -43,6 +45,7 @@ impl PhysMem {
             map_generation: 0,
             code,
             code_writes: Vec::new(),
+            fresh_code: Vec::new(),
         })
     }
 
@@ -50,6 +53,12 @@ impl PhysMem {
     #[must_use]
     pub fn ram_len(&self) -> u64 {
         self.ram_len
+    }
+
+    /// Bytes of the pool that are RAM or have been allocated.
+    #[must_use]
+    pub fn pool_len(&self) -> u64 {
+        self.allocated
     }
 
     /// Takes `len` bytes (whole pages) of the extra room, for ROM or video memory; returns their pool offset, or `None`
@@ -170,15 +179,21 @@ impl PhysMem {
         self.code[(offset >> PAGE_SHIFT) as usize] != 0
     }
 
-    /// Marks `[offset, offset + len)` of one pool page as decoded. Returns whether the page had no code before.
-    pub(crate) fn mark_code(&mut self, offset: u64, len: u64) -> bool {
+    /// Marks `[offset, offset + len)` of one pool page as decoded.
+    pub(crate) fn mark_code(&mut self, offset: u64, len: u64) {
         let mask = &mut self.code[(offset >> PAGE_SHIFT) as usize];
-        let fresh = *mask == 0;
+        if *mask == 0 {
+            self.fresh_code.push(offset >> PAGE_SHIFT);
+        }
         *mask |= granule_mask(offset, len);
-        fresh
     }
 
-    /// Forgets the code marks of the pool page at `offset`.
+    /// Takes the numbers of the pool pages that have become code pages.
+    pub(crate) fn take_fresh_code(&mut self) -> Vec<u64> {
+        core::mem::take(&mut self.fresh_code)
+    }
+
+    /// Replaces the code marks of the pool page at `offset`.
     pub(crate) fn set_code_mask(&mut self, offset: u64, mask: u64) {
         self.code[(offset >> PAGE_SHIFT) as usize] = mask;
     }
@@ -224,7 +239,17 @@ impl State for PhysMem {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { pool, ram_len, allocated, layout: _, a20, map_generation: _, code: _, code_writes: _ } = self;
+        let Self {
+            pool,
+            ram_len,
+            allocated,
+            layout: _,
+            a20,
+            map_generation: _,
+            code: _,
+            code_writes: _,
+            fresh_code: _,
+        } = self;
         w.field(1, ram_len);
         w.field(2, allocated);
         w.field(3, a20);
@@ -295,7 +320,8 @@ mod tests {
     #[test]
     fn writes_to_code_are_noticed_by_granule() {
         let mut m = memory();
-        assert!(m.mark_code(0x1040, 10));
+        m.mark_code(0x1040, 10);
+        assert_eq!(m.take_fresh_code(), [1]);
         m.write(0x1000, &[0; 64]);
         assert!(!m.code_was_written());
         m.write(0x103F, &[0; 2]);

@@ -90,7 +90,15 @@ impl Tlb {
     }
 
     /// Enters a page for the selected privilege.
-    pub(crate) fn fill(&mut self, lin: u64, page: HostPage, pool_page: u64, readable: bool, writable: bool, global: bool) {
+    pub(crate) fn fill(
+        &mut self,
+        lin: u64,
+        page: HostPage,
+        pool_page: u64,
+        readable: bool,
+        writable: bool,
+        global: bool,
+    ) {
         let slot = self.slot(lin);
         let tag = lin & PAGE_MASK;
         let e = &mut self.entries[slot];

@@ -1,0 +1,14 @@
+//! Decides how ops reach their successors: by tail calls where the build optimises them, by a trampoline elsewhere.
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(emu_chain)");
+    println!("cargo::rerun-if-env-changed=EMU_TRAMPOLINE");
+    let set = |name: &str| std::env::var(name).unwrap_or_default();
+    let optimised = matches!(set("OPT_LEVEL").as_str(), "2" | "3");
+    let wasm = set("CARGO_CFG_TARGET_ARCH") == "wasm32";
+    let coverage = set("CARGO_ENCODED_RUSTFLAGS").contains("instrument-coverage");
+    let asked = !set("EMU_TRAMPOLINE").is_empty();
+    if optimised && !wasm && !coverage && !asked {
+        println!("cargo::rustc-cfg=emu_chain");
+    }
+}

@@ -1,0 +1,76 @@
+//! Decoded blocks: a run of instructions of one page, decoded for one mode.
+
+use super::op::OpRef;
+
+/// Where an instruction of a block is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InsnPlace {
+    /// Bytes from the block's start.
+    pub(crate) offset: u16,
+    /// Slots from the block's first.
+    pub(crate) slot: u16,
+    /// It shares its op with the instruction before it.
+    pub(crate) fused: bool,
+}
+
+/// How a block stands with the bytes that it was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// They have not changed.
+    Good,
+    /// Something near them was written: compare before the next use.
+    Suspect,
+    /// They have changed: never used again.
+    Dead,
+}
+
+/// A decoded block.
+pub(crate) struct Block {
+    /// Pool offset of its first byte.
+    pub(crate) key: u64,
+    /// Mode bits that it was decoded under.
+    pub(crate) mode: u16,
+    pub(crate) health: Health,
+    /// Pool page of its second part, if its only instruction crosses a page.
+    pub(crate) second_page: Option<u64>,
+    /// Its entry op.
+    pub(crate) entry: OpRef,
+    pub(crate) insns: Box<[InsnPlace]>,
+    /// The bytes that it was decoded from.
+    pub(crate) bytes: Box<[u8]>,
+    /// Next block in the same bucket, and of the same page; `u32::MAX` ends the list.
+    pub(crate) next_in_bucket: u32,
+    pub(crate) next_in_page: u32,
+}
+
+impl Block {
+    /// Instructions in it.
+    pub(crate) fn len(&self) -> usize {
+        self.insns.len()
+    }
+
+    /// Bytes from its start to instruction `index` (to its end, for the one past the last).
+    pub(crate) fn offset_of(&self, index: usize) -> u64 {
+        match self.insns.get(index) {
+            Some(i) => i.offset.into(),
+            None => self.bytes.len() as u64,
+        }
+    }
+
+    /// Index of the instruction that `op` belongs to (the first, if it has several).
+    pub(crate) fn instruction_at(&self, op: OpRef) -> usize {
+        let slot = op.index_from(self.entry) as u16;
+        let after = self.insns.partition_point(|i| i.slot <= slot);
+        let mut i = after.saturating_sub(1);
+        while i > 0 && self.insns[i].fused {
+            i -= 1;
+        }
+        i
+    }
+
+    /// The op of instruction `index`; `None` if there is none of its own.
+    pub(crate) fn op_of(&self, index: usize) -> Option<OpRef> {
+        let place = self.insns.get(index)?;
+        if place.fused { None } else { Some(self.entry.step(place.slot.into())) }
+    }
+}

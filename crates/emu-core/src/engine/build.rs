@@ -1,0 +1,328 @@
+//! Decoding a block: iced's instructions in, our ops out.
+
+use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+
+use super::block::{Block, Health, InsnPlace};
+use super::op::{Edge, Handler, Op, OpRef, Slot, Wide};
+use super::{ColdInsn, NONE, chain};
+use crate::System;
+use crate::cpu::{Fault, Mode, Outcome, seg};
+use crate::exec::{self, Exec};
+use crate::mem::{PAGE_SIZE, Target};
+use crate::system::Access;
+
+/// Instructions in a block at the most.
+const MAX_INSNS: usize = 32;
+/// The longest instruction [SDM-2 2.3.11].
+const MAX_LENGTH: usize = 15;
+
+/// Where a block's bytes come from.
+struct Source {
+    /// Pool offset of the first byte; `None` if it is no memory that the pool holds.
+    key: Option<u64>,
+    /// Offset of the first byte in its page.
+    page_offset: u64,
+    /// Up to the end of the page, or of the code segment.
+    bytes: Vec<u8>,
+    /// The bytes end because the code segment does.
+    cut_by_limit: bool,
+}
+
+/// Collects the ops of one block.
+pub(crate) struct Builder<'a> {
+    pub(crate) mode: Mode,
+    slots: &'a mut Vec<Slot>,
+    places: &'a mut Vec<InsnPlace>,
+    cold: &'a mut Vec<ColdInsn>,
+    /// Slots that are edges to be linked later.
+    edges: Vec<u16>,
+    lookup_op: OpRef,
+    /// Offset in its page of the block's first byte; `None` if its edges can't be linked.
+    link_base: Option<u64>,
+    /// Offset in the block of the instruction that is being lowered.
+    pub(crate) offset: u16,
+}
+
+impl Builder<'_> {
+    /// Appends an op.
+    pub(crate) fn op(&mut self, run: Handler, [a, b, c, d]: [u8; 4], imm: u32) {
+        self.slots.push(Slot { op: Op { run, a, b, c, d, imm } });
+    }
+
+    /// Appends 64 bits of operand for the op before.
+    pub(crate) fn wide(&mut self, value: u64) {
+        self.slots.push(Slot { wide: Wide { value } });
+    }
+
+    /// Appends an edge to the instruction `delta` bytes from the block's start; it takes two slots. It can be linked if it
+    /// stays in the block's page, as the same translation then holds for both.
+    pub(crate) fn edge(&mut self, delta: i32) {
+        let target = self.link_base.map(|base| (base as i64).wrapping_add(delta.into()));
+        let linkable = target.is_some_and(|t| (0..PAGE_SIZE as i64).contains(&t));
+        if linkable {
+            self.edges.push(self.slots.len() as u16);
+        }
+        self.slots.push(Slot { edge: Edge { to: self.lookup_op, delta } });
+        self.op(chain::stub, [0; 4], 0);
+    }
+
+    /// Appends an instruction that is executed from its decoded form.
+    pub(crate) fn cold(&mut self, exec: Exec, insn: &Instruction, ends: bool) {
+        let index = self.cold.len() as u32;
+        self.cold.push(ColdInsn { exec, insn: *insn });
+        self.op(if ends { chain::cold_end } else { chain::cold }, [0; 4], index);
+    }
+
+    /// Takes note that the instruction now lowered shares its op with the one before it.
+    pub(crate) fn fuse(&mut self) {
+        if let Some(last) = self.places.last_mut() {
+            last.fused = true;
+        }
+    }
+}
+
+fn raise_ud(_: &mut System, _: &Instruction) -> Outcome {
+    Err(Fault::UD)
+}
+
+fn raise_gp(_: &mut System, _: &Instruction) -> Outcome {
+    Err(Fault::gp(0))
+}
+
+/// Whether nothing behind `insn` belongs to its block.
+fn ends_block(insn: &Instruction) -> bool {
+    insn.flow_control() != FlowControl::Next || insn.has_rep_prefix() || insn.has_repne_prefix()
+}
+
+impl System {
+    /// Decodes the block at RIP for the present mode, with `SINGLE` if only one instruction is wanted.
+    ///
+    /// # Errors
+    /// The fault of fetching its first instruction.
+    pub(crate) fn build_block(&mut self, mode: Mode) -> Outcome<u32> {
+        let source = self.code_source(mode)?;
+        let mut second = None;
+        let mut bytes = source.bytes;
+        let first_length = self.first_length(mode, &bytes);
+        if first_length.is_none() && bytes.len() < MAX_LENGTH {
+            if source.cut_by_limit {
+                return Err(Fault::gp(0));
+            }
+            second = self.append_next_page(&mut bytes)?;
+        }
+        let crosses = second.is_some();
+        let index = self.engine.next_index();
+        let mode_key = mode.0;
+        let firmware = source.key.is_some() && self.firmware_at(self.code_physical);
+        let engine = &mut self.engine;
+        let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
+        let mut b = Builder {
+            mode,
+            slots: &mut slots,
+            places: &mut places,
+            cold: &mut engine.cold,
+            edges: Vec::new(),
+            lookup_op: engine.lookup_op,
+            link_base: (!crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some())
+                .then_some(source.page_offset),
+            offset: 0,
+        };
+        let max = if crosses || mode.has(Mode::SINGLE) || source.key.is_none() { 1 } else { MAX_INSNS };
+        b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
+        let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
+        let edges = core::mem::take(&mut b.edges);
+        let n = places.len();
+        slots[0] = chain::entry_slot(mode_key, index, n, len);
+        let entry = engine.push_slots(&mut slots);
+        for slot in edges {
+            let edge = entry.step(slot.into());
+            edge.set_edge(edge.step(1));
+        }
+        let block = Block {
+            key: source.key.unwrap_or(u64::MAX),
+            mode: mode_key,
+            health: if source.key.is_some() { Health::Good } else { Health::Dead },
+            second_page: second.filter(|_| len as u64 > PAGE_SIZE - source.page_offset),
+            entry,
+            insns: places.as_slice().into(),
+            bytes: bytes[..len].into(),
+            next_in_bucket: NONE,
+            next_in_page: NONE,
+        };
+        places.clear();
+        engine.slots = slots;
+        engine.places = places;
+        Ok(engine.insert(&mut self.mem, block))
+    }
+
+    /// The bytes at RIP, up to the end of their page or of the code segment.
+    fn code_source(&mut self, mode: Mode) -> Outcome<Source> {
+        let rip = self.cpu.rip;
+        let limit = match (mode.has(Mode::CODE64), mode.has(Mode::CODE32)) {
+            (true, _) => u64::MAX,
+            (_, true) => self.cpu.seg[seg::CS].limit.into(),
+            _ => u64::from(self.cpu.seg[seg::CS].limit).min(0xFFFF),
+        };
+        if rip > limit || (mode.has(Mode::CODE64) && !crate::system::is_canonical(rip)) {
+            return Err(Fault::gp(0));
+        }
+        let lin = self.code_linear();
+        let pa = self.translate_code(lin)?;
+        self.code_physical = self.mem.gated(pa);
+        let page_offset = lin % PAGE_SIZE;
+        let room = PAGE_SIZE - page_offset;
+        let allowed = (limit - rip).saturating_add(1);
+        let len = room.min(allowed).min((MAX_INSNS * MAX_LENGTH) as u64) as usize;
+        let (key, bytes) = match self.mem.target(pa).0 {
+            Target::Pool(pool) => (Some(pool + page_offset), self.mem.pool(pool + page_offset, len).to_vec()),
+            _ => {
+                let fetch = |sys: &mut System, i: usize| sys.load_physical(pa + i as u64, 1) as u8;
+                (None, (0..len.min(MAX_LENGTH)).map(|i| fetch(self, i)).collect())
+            }
+        };
+        Ok(Source { key, page_offset, bytes, cut_by_limit: allowed < room })
+    }
+
+    /// Length of the first instruction; `None` if the bytes end inside of it.
+    fn first_length(&self, mode: Mode, bytes: &[u8]) -> Option<usize> {
+        if bytes.len() >= MAX_LENGTH {
+            return Some(MAX_LENGTH);
+        }
+        if bytes.len() >= 3 && bytes[..2] == [0x0F, 0x3F] {
+            return Some(3);
+        }
+        let mut decoder = Decoder::with_ip(mode.bitness(), bytes, 0, DecoderOptions::NONE);
+        let insn = decoder.decode();
+        if decoder.last_error() == DecoderError::NoMoreBytes { None } else { Some(insn.len()) }
+    }
+
+    /// Appends the first bytes of the page behind RIP's; returns its pool offset.
+    fn append_next_page(&mut self, bytes: &mut Vec<u8>) -> Outcome<Option<u64>> {
+        let lin = self.wrap_linear(self.code_linear().wrapping_add(bytes.len() as u64));
+        let pa = self.translate_code(lin)?;
+        match self.mem.target(pa).0 {
+            Target::Pool(pool) => {
+                bytes.extend_from_slice(self.mem.pool(pool, MAX_LENGTH));
+                Ok(Some(pool))
+            }
+            _ => {
+                bytes.extend([0xFF; MAX_LENGTH]);
+                Ok(None)
+            }
+        }
+    }
+
+    fn translate_code(&mut self, lin: u64) -> Outcome<u64> {
+        let slot = (lin >> 12) as usize & 255;
+        let page = lin & !(PAGE_SIZE - 1);
+        // Bit 0 tells user translations from supervisor ones; a tag of 1 alone matches neither's page 0.
+        let tag = page | u64::from(self.cpu.cpl == 3) << 1 | 4;
+        if self.code_pages[slot].0 == tag {
+            return Ok(self.code_pages[slot].1 | (lin & (PAGE_SIZE - 1)));
+        }
+        let pa = self.translate(lin, Access::code(self.cpu.cpl))?.pa;
+        self.code_pages[slot] = (tag, pa & !(PAGE_SIZE - 1));
+        Ok(pa)
+    }
+
+    /// Linear address of RIP.
+    #[inline(always)]
+    pub(crate) fn code_linear(&self) -> u64 {
+        if self.cpu.mode.has(Mode::CODE64) {
+            self.cpu.rip
+        } else {
+            self.cpu.seg[seg::CS].base.wrapping_add(self.cpu.rip) & 0xFFFF_FFFF
+        }
+    }
+
+    /// The block at RIP, decoded now if need be.
+    ///
+    /// # Errors
+    /// The fault of fetching its first instruction.
+    pub(crate) fn find_block(&mut self, mode: Mode) -> Outcome<u32> {
+        if self.engine.is_full() {
+            self.engine.clear(&mut self.mem);
+        }
+        let lin = self.code_linear();
+        let fits = !mode.has(Mode::CODE64) || crate::system::is_canonical(lin);
+        if fits && self.cpu.rip <= self.rip_limit() {
+            let pa = self.translate_code(lin)?;
+            if let Target::Pool(pool) = self.mem.target(pa).0 {
+                let found = self.engine.find(&mut self.mem, pool + lin % PAGE_SIZE, mode.0);
+                let found = found.filter(|&index| self.second_page_still_follows(index, lin));
+                if let Some(index) = found {
+                    self.protect_fresh_code();
+                    return Ok(index);
+                }
+            }
+        }
+        let index = self.build_block(mode)?;
+        self.protect_fresh_code();
+        Ok(index)
+    }
+
+    /// Whether the page behind that of `lin` is still the one that block `index` crosses into, if it crosses.
+    fn second_page_still_follows(&mut self, index: u32, lin: u64) -> bool {
+        let Some(expected) = self.engine.block(index).second_page else { return true };
+        let next_page = self.wrap_linear((lin & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
+        let now = self.peek_translation(next_page).map(|pa| self.mem.target(pa).0);
+        let follows = now == Some(Target::Pool(expected));
+        if !follows {
+            self.engine.kill(index);
+        }
+        follows
+    }
+
+    fn rip_limit(&self) -> u64 {
+        if self.cpu.mode.has(Mode::CODE64) { u64::MAX } else { self.cpu.seg[seg::CS].limit.into() }
+    }
+
+    /// Pages that hold code now must not be written silently.
+    fn protect_fresh_code(&mut self) {
+        for page in self.mem.take_fresh_code() {
+            self.tlb.protect(page);
+            self.parked.iter_mut().for_each(|(_, tlb)| tlb.protect(page));
+        }
+    }
+}
+
+/// Decodes and lowers up to `max` instructions; returns how many bytes they are.
+fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmware: bool, max: usize) -> usize {
+    let mut decoder = Decoder::with_ip(b.mode.bitness(), bytes, 0, DecoderOptions::NONE);
+    let mut insn = Instruction::default();
+    let mut at = 0;
+    for i in 0..max {
+        let rest = &bytes[at..];
+        let place = InsnPlace { offset: at as u16, slot: b.slots.len() as u16, fused: false };
+        b.offset = at as u16;
+        if firmware && rest.len() >= 3 && rest[..2] == [0x0F, 0x3F] {
+            b.places.push(place);
+            b.op(chain::firmware, [0; 4], rest[2].into());
+            return at + 3;
+        }
+        if !decoder.can_decode() {
+            break;
+        }
+        decoder.decode_out(&mut insn);
+        if decoder.last_error() == DecoderError::NoMoreBytes && i > 0 {
+            break;
+        }
+        b.places.push(place);
+        if insn.code() == Code::INVALID {
+            let too_long = insn.len() >= MAX_LENGTH && rest.len() >= MAX_LENGTH;
+            b.cold(if too_long { raise_gp } else { raise_ud }, &insn, true);
+            return at + insn.len().max(1);
+        }
+        at += insn.len();
+        let ends = ends_block(&insn);
+        if b.mode.has(Mode::ALIGN | Mode::SINGLE) || !exec::hot::lower(&insn, b) {
+            b.cold(table.get(insn.code()).unwrap_or(raise_ud), &insn, ends);
+        }
+        if ends {
+            return at;
+        }
+    }
+    b.op(chain::fall_through, [0; 4], 0);
+    b.edge(at as i32);
+    at
+}

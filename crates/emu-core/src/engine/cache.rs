@@ -1,0 +1,193 @@
+//! Finding blocks, and throwing them away when their bytes change.
+
+use super::block::{Block, Health};
+use super::op::{Arena, OpRef};
+use super::{ARENA_LIMIT, BUCKETS, Engine, NONE, chain};
+use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
+
+fn bucket(key: u64, mode: u16) -> usize {
+    let h = (key ^ u64::from(mode) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (h >> 40) as usize & (BUCKETS - 1)
+}
+
+impl Engine {
+    /// The block at pool offset `key` for `mode`, if it is decoded and its bytes are still right. If it crosses a page, the
+    /// caller checks that its second page still follows the first.
+    pub(crate) fn find(&mut self, mem: &mut PhysMem, key: u64, mode: u16) -> Option<u32> {
+        let mut i = self.buckets[bucket(key, mode)];
+        while i != NONE {
+            let b = &self.blocks[i as usize];
+            if b.key == key && b.mode == mode && b.health != Health::Dead {
+                break;
+            }
+            i = b.next_in_bucket;
+        }
+        if i == NONE {
+            return None;
+        }
+        if self.block(i).health == Health::Suspect && !self.revive(mem, i) {
+            return None;
+        }
+        Some(i)
+    }
+
+    /// Compares a suspect block with memory: either it is good again, or dead.
+    fn revive(&mut self, mem: &mut PhysMem, i: u32) -> bool {
+        let b = &self.blocks[i as usize];
+        let (first, rest) = b.bytes.split_at(b.bytes.len().min((PAGE_SIZE - b.key % PAGE_SIZE) as usize));
+        let same = mem.pool(b.key, first.len()) == first
+            && b.second_page.is_none_or(|page| mem.pool(page, rest.len()) == rest);
+        if same {
+            self.mark(mem, i);
+            self.blocks[i as usize].health = Health::Good;
+            let b = self.block(i);
+            b.entry.set_run(chain::entry_handler(b.mode));
+        } else {
+            self.blocks[i as usize].health = Health::Dead;
+        }
+        same
+    }
+
+    /// Marks a block's bytes as code. Returns through `PhysMem` which pages became code pages.
+    fn mark(&self, mem: &mut PhysMem, i: u32) {
+        let b = self.block(i);
+        let first = (b.bytes.len() as u64).min(PAGE_SIZE - b.key % PAGE_SIZE);
+        mem.mark_code(b.key, first);
+        if let Some(page) = b.second_page {
+            mem.mark_code(page, b.bytes.len() as u64 - first);
+        }
+    }
+
+    /// Enters a new block.
+    pub(crate) fn insert(&mut self, mem: &mut PhysMem, mut block: Block) -> u32 {
+        let i = self.blocks.len() as u32;
+        if block.health == Health::Dead {
+            // Code outside of memory: runs once, and is found by nobody.
+            self.blocks.push(block);
+            return i;
+        }
+        let slot = bucket(block.key, block.mode);
+        block.next_in_bucket = self.buckets[slot];
+        self.buckets[slot] = i;
+        let page = (block.key >> PAGE_SHIFT) as usize;
+        let last = block.second_page.map_or(page, |p| page.max((p >> PAGE_SHIFT) as usize));
+        if self.pages.len() <= last {
+            self.pages.resize(last + 1, NONE);
+        }
+        block.next_in_page = self.pages[page];
+        self.pages[page] = i;
+        if block.second_page.is_some() {
+            self.crossings.push(i);
+        }
+        self.blocks.push(block);
+        self.mark(mem, i);
+        i
+    }
+
+    /// Decoded code was written: what overlaps becomes suspect, and the marks of its page are made anew.
+    pub(crate) fn code_written(&mut self, mem: &mut PhysMem, offset: u64, len: u64) {
+        let page = offset & !(PAGE_SIZE - 1);
+        let (from, to) = (offset / CODE_GRANULE * CODE_GRANULE, (offset + len).next_multiple_of(CODE_GRANULE));
+        let mut i = self.pages.get((page >> PAGE_SHIFT) as usize).copied().unwrap_or(NONE);
+        let mut kept = Vec::new();
+        let mut previous = NONE;
+        while i != NONE {
+            let b = &mut self.blocks[i as usize];
+            let next = b.next_in_page;
+            if b.health == Health::Good && b.key < to && b.key + b.bytes.len() as u64 > from {
+                b.health = Health::Suspect;
+                b.entry.set_run(chain::enter_suspect);
+            }
+            if b.health == Health::Good {
+                kept.push(i);
+            }
+            if b.health == Health::Dead {
+                // Out of the page's list, or a page of self-modifying code would make it ever longer.
+                match previous {
+                    NONE => self.pages[(page >> PAGE_SHIFT) as usize] = next,
+                    p => self.blocks[p as usize].next_in_page = next,
+                }
+            } else {
+                previous = i;
+            }
+            i = next;
+        }
+        mem.set_code_mask(page, 0);
+        kept.into_iter().for_each(|i| self.mark(mem, i));
+        self.suspect_crossing(page);
+    }
+
+    /// Blocks of the page before that cross into `page`: there is at most a handful, at the very end of that page.
+    fn suspect_crossing(&mut self, page: u64) {
+        let blocks = &mut self.blocks;
+        self.crossings.retain(|&i| {
+            let b = &mut blocks[i as usize];
+            if b.second_page == Some(page) && b.health == Health::Good {
+                b.health = Health::Suspect;
+                b.entry.set_run(chain::enter_suspect);
+            }
+            b.health != Health::Dead
+        });
+    }
+
+    /// Throws one block away.
+    pub(crate) fn kill(&mut self, i: u32) {
+        let b = &mut self.blocks[i as usize];
+        b.health = Health::Dead;
+        b.entry.set_run(chain::enter_suspect);
+    }
+
+    /// The number that the next block will have.
+    pub(crate) fn next_index(&self) -> u32 {
+        self.blocks.len() as u32
+    }
+
+    /// Copies a block's slots into the arena.
+    pub(crate) fn push_slots(&mut self, slots: &mut Vec<super::Slot>) -> OpRef {
+        self.arena.push(slots)
+    }
+
+    /// A decoded instruction and its function.
+    #[inline]
+    pub(crate) fn cold_insn(&self, index: u32) -> (crate::exec::Exec, iced_x86::Instruction) {
+        let cold = &self.cold[index as usize];
+        (cold.exec, cold.insn)
+    }
+
+    /// Whether decoded code has outgrown its memory.
+    pub(crate) fn is_full(&self) -> bool {
+        self.arena.bytes() > ARENA_LIMIT
+    }
+
+    /// Throws all decoded code away. Only between blocks.
+    pub(crate) fn clear(&mut self, mem: &mut PhysMem) {
+        for b in self.blocks.iter().filter(|b| b.key != u64::MAX) {
+            mem.set_code_mask(b.key, 0);
+            if let Some(page) = b.second_page {
+                mem.set_code_mask(page, 0);
+            }
+        }
+        self.blocks.clear();
+        self.crossings.clear();
+        self.buckets.fill(NONE);
+        self.pages.fill(NONE);
+        self.cold.clear();
+        self.arena = Arena::default();
+        self.lookup_op = self.arena.push(&mut vec![chain::lookup_slot()]);
+        self.jumps.clear(self.lookup_op);
+        self.patched = None;
+        self.generation = self.generation.wrapping_add(1);
+        self.trampoline = None;
+    }
+
+    /// Remembers where a linear address leads.
+    pub(crate) fn remember_jump(&mut self, lin: u64, mode: u16, to: OpRef) {
+        self.jumps.enter(lin, mode, to);
+    }
+
+    /// Where a linear address leads, if that is remembered.
+    #[inline(always)]
+    pub(crate) fn jump_target(&self, lin: u64, mode: u16) -> Option<OpRef> {
+        self.jumps.find(lin, mode)
+    }
+}

@@ -1,0 +1,125 @@
+//! The engine: blocks of decoded ops, how they are found, linked, thrown away and run.
+//!
+//! One engine only: handlers chained by tail calls in optimised builds, the same handlers run by a trampoline in all
+//! others (see `build.rs`). docs/adr/0002 tells why it is as it is.
+
+mod block;
+mod build;
+mod cache;
+mod chain;
+mod jumps;
+mod op;
+
+pub(crate) use block::{Block, Health, InsnPlace};
+pub(crate) use build::Builder;
+pub(crate) use chain::run_chain;
+pub(crate) use op::{Edge, Handler, Op, OpRef, Slot, Wide, goto, next};
+
+use crate::exec::{Exec, ExecTable};
+use iced_x86::Instruction;
+use jumps::Jumps;
+
+/// An instruction that is executed from its decoded form, off the fast path.
+pub(crate) struct ColdInsn {
+    pub(crate) exec: Exec,
+    pub(crate) insn: Instruction,
+}
+
+/// Caches of decoded code. Nothing here is part of the machine's state.
+pub(crate) struct Engine {
+    arena: op::Arena,
+    blocks: Vec<Block>,
+    /// First block of each bucket of the hash table.
+    buckets: Box<[u32]>,
+    /// First block of each pool page; grows as needed.
+    pages: Vec<u32>,
+    /// Blocks that cross a page.
+    crossings: Vec<u32>,
+    pub(crate) cold: Vec<ColdInsn>,
+    jumps: Jumps,
+    pub(crate) table: ExecTable,
+    /// An op that looks RIP up: the target of every edge that can't be linked.
+    pub(crate) lookup_op: OpRef,
+    /// The op whose handler is replaced so that the chain stops there, and its own handler.
+    patched: Option<(OpRef, Handler)>,
+    /// Rises when all decoded code is thrown away.
+    generation: u32,
+    /// Where the trampoline goes next.
+    #[cfg_attr(emu_chain, allow(dead_code, reason = "used by builds without tail calls"))]
+    pub(crate) trampoline: Option<OpRef>,
+    slots: Vec<Slot>,
+    places: Vec<InsnPlace>,
+}
+
+const BUCKETS: usize = 1 << 15;
+const NONE: u32 = u32::MAX;
+/// When decoded code takes more than this, all of it is thrown away.
+const ARENA_LIMIT: usize = 40 << 20;
+
+impl Engine {
+    pub(crate) fn new() -> Engine {
+        let mut arena = op::Arena::default();
+        let lookup_op = arena.push(&mut vec![chain::lookup_slot()]);
+        Engine {
+            arena,
+            blocks: Vec::new(),
+            buckets: vec![NONE; BUCKETS].into(),
+            pages: Vec::new(),
+            crossings: Vec::new(),
+            cold: Vec::new(),
+            jumps: Jumps::new(lookup_op),
+            table: ExecTable::new(),
+            lookup_op,
+            patched: None,
+            generation: 0,
+            trampoline: None,
+            slots: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn block(&self, index: u32) -> &Block {
+        &self.blocks[index as usize]
+    }
+
+    /// How many instructions of block `index`, from that of `op` on, have not retired.
+    pub(crate) fn instructions_from(&self, index: u32, op: OpRef) -> u32 {
+        let block = self.block(index);
+        (block.len() - block.instruction_at(op)) as u32
+    }
+
+    /// Makes the chain stop behind the instruction at `op` of block `index`, if it is not the block's last.
+    pub(crate) fn stop_after(&mut self, index: u32, op: OpRef) {
+        let block = &self.blocks[index as usize];
+        if let Some(next) = block.op_of(block.instruction_at(op) + 1) {
+            self.stop_at(next);
+        }
+    }
+
+    /// Makes the chain stop at `op`.
+    pub(crate) fn stop_at(&mut self, op: OpRef) {
+        if self.patched.is_none() {
+            self.patched = Some((op, op.run()));
+            op.set_run(chain::stop_here);
+        }
+    }
+
+    /// Takes back what [`Self::stop_at`] did.
+    #[inline]
+    pub(crate) fn unpatch(&mut self) {
+        if let Some((op, run)) = self.patched.take() {
+            op.set_run(run);
+        }
+    }
+
+    /// A number that changes when all decoded code is thrown away: every `OpRef` held before is dead then.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Forgets every cached jump target: translations have changed.
+    pub(crate) fn forget_jumps(&mut self) {
+        self.jumps.forget();
+    }
+}

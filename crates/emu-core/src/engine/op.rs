@@ -1,0 +1,200 @@
+//! Ops: what a block is made of.
+//!
+//! An op is 16 bytes: the handler that runs it and 8 bytes of operands. Ops of a block stand one after the other in an
+//! arena; a handler ends by calling its successor's handler in tail position, so that optimised builds run a block
+//! as a chain of jumps. Some ops are followed by a data slot of the same size.
+//!
+//! This module may use `unsafe`: an [`OpRef`] is a pointer into the arena. Its invariant: it is made only by the arena or
+//! by stepping inside of one block; the arena's chunks never move, and are only freed by [`super::Engine`] when no chain
+//! runs (between blocks, by the dispatcher), which then also drops every place that holds an `OpRef`. All of it happens on
+//! the machine's one thread. Data slots are only read as such by the handler whose op stands before them.
+#![allow(unsafe_code, reason = "ops refer to their successors by pointer; see the module text")]
+
+use core::cell::UnsafeCell;
+
+use crate::System;
+
+/// Runs one op, and with it the rest of the chain.
+pub(crate) type Handler = fn(&mut System, OpRef);
+
+/// One op.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Op {
+    pub(crate) run: Handler,
+    pub(crate) a: u8,
+    pub(crate) b: u8,
+    pub(crate) c: u8,
+    pub(crate) d: u8,
+    pub(crate) imm: u32,
+}
+
+/// An edge to another block: the op that is next when it is taken, and what to add to the instruction pointer.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Edge {
+    pub(crate) to: OpRef,
+    pub(crate) delta: i32,
+}
+
+/// 64 bits of operand behind an op.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Wide {
+    pub(crate) value: u64,
+}
+
+/// What a slot of the arena holds.
+#[repr(C)]
+pub(crate) union Slot {
+    pub(crate) op: Op,
+    pub(crate) edge: Edge,
+    pub(crate) wide: Wide,
+}
+
+/// A place in the arena.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct OpRef(*const UnsafeCell<Slot>);
+
+// SAFETY: an `OpRef` is only used by the thread that owns the machine (module text).
+unsafe impl Send for OpRef {}
+
+impl OpRef {
+    /// The op here.
+    #[inline(always)]
+    pub(crate) fn get(self) -> Op {
+        // SAFETY: points to an op of a live chunk (module invariant).
+        unsafe { (*(*self.0).get()).op }
+    }
+    #[inline(always)]
+    pub(crate) fn run(self) -> Handler {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.run }
+    }
+    #[inline(always)]
+    pub(crate) fn a(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.a as usize }
+    }
+    #[inline(always)]
+    pub(crate) fn b(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.b as usize }
+    }
+    #[inline(always)]
+    pub(crate) fn c(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.c as usize }
+    }
+    #[inline(always)]
+    pub(crate) fn d(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.d as usize }
+    }
+    #[inline(always)]
+    pub(crate) fn imm(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*(*self.0).get()).op.imm }
+    }
+    /// The edge in slot `n` behind this op.
+    #[inline(always)]
+    pub(crate) fn edge(self, n: usize) -> Edge {
+        // SAFETY: the handler's own data slot (module invariant).
+        unsafe { (*(*self.0.add(n)).get()).edge }
+    }
+    /// The 64-bit operand in slot `n` behind this op.
+    #[inline(always)]
+    pub(crate) fn wide(self, n: usize) -> u64 {
+        // SAFETY: the handler's own data slot (module invariant).
+        unsafe { (*(*self.0.add(n)).get()).wide.value }
+    }
+    /// The op `n` slots on, in the same block.
+    #[inline(always)]
+    pub(crate) fn step(self, n: usize) -> OpRef {
+        // SAFETY: every block ends with an op that does not step on (module invariant).
+        OpRef(unsafe { self.0.add(n) })
+    }
+    /// The slot before this one, in the same block.
+    pub(crate) fn back(self) -> OpRef {
+        // SAFETY: only used by ops that the builder puts behind another slot.
+        OpRef(unsafe { self.0.sub(1) })
+    }
+    /// Slots from `first` to `self`, in the same block.
+    pub(crate) fn index_from(self, first: OpRef) -> usize {
+        (self.0 as usize).wrapping_sub(first.0 as usize) / size_of::<Slot>()
+    }
+    /// Replaces the handler here.
+    pub(crate) fn set_run(self, run: Handler) {
+        // SAFETY: no reference into the slot is alive: accessors copy out (module invariant).
+        unsafe { (*(*self.0).get()).op.run = run }
+    }
+    /// Replaces the target of the edge here.
+    pub(crate) fn set_edge(self, to: OpRef) {
+        // SAFETY: as for `set_run`; only called on edges.
+        unsafe { (*(*self.0).get()).edge.to = to }
+    }
+}
+
+/// Slots in a chunk: 64 KiB.
+const CHUNK: usize = 4096;
+
+/// Where ops live: chunks that never move.
+#[derive(Default)]
+pub(crate) struct Arena {
+    chunks: Vec<Box<[UnsafeCell<Slot>]>>,
+    used: usize,
+}
+
+impl Arena {
+    /// Copies a block's slots in; they must be fewer than a chunk holds.
+    pub(crate) fn push(&mut self, slots: &mut Vec<Slot>) -> OpRef {
+        assert!(slots.len() <= CHUNK, "a block fits a chunk");
+        if self.chunks.is_empty() || self.used + slots.len() > CHUNK {
+            let empty = || UnsafeCell::new(Slot { wide: Wide { value: 0 } });
+            self.chunks.push((0..CHUNK).map(|_| empty()).collect());
+            self.used = 0;
+        }
+        let first = self.used;
+        self.used += slots.len();
+        // The last chunk is the one that has room: made above if there was none.
+        let last = self.chunks.len() - 1;
+        for (cell, slot) in self.chunks[last][first..].iter_mut().zip(slots.drain(..)) {
+            *cell.get_mut() = slot;
+        }
+        // SAFETY: inside the chunk; derived from the whole of it, so that stepping through the block is allowed.
+        OpRef(unsafe { self.chunks[last].as_ptr().add(first) })
+    }
+
+    /// Bytes in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.len() * CHUNK * size_of::<Slot>()
+    }
+}
+
+/// Ends a handler: goes on with the op `n` slots on. In optimised builds a tail call; elsewhere the trampoline of
+/// [`super::Engine::run_chain`] does the call.
+macro_rules! next {
+    ($sys:expr, $op:expr) => {
+        next!($sys, $op, 1)
+    };
+    ($sys:expr, $op:expr, $n:expr) => {{
+        let to = $op.step($n);
+        $crate::engine::goto!($sys, to)
+    }};
+}
+
+/// Ends a handler: goes on with any op.
+macro_rules! goto {
+    ($sys:expr, $to:expr) => {{
+        let to: $crate::engine::OpRef = $to;
+        #[cfg(emu_chain)]
+        return (to.run())($sys, to);
+        #[cfg(not(emu_chain))]
+        {
+            $sys.engine.trampoline = Some(to);
+            return;
+        }
+    }};
+}
+pub(crate) use {goto, next};

@@ -1,0 +1,40 @@
+//! What instructions do.
+//!
+//! Two tiers, one engine. [`hot`] lowers the common instructions to handlers of their own, specialised by operand size and
+//! form. Everything else is executed from its decoded form: a function of type [`Exec`] for each iced `Code`, grouped by
+//! class in the files beside this one, each with a `lookup`.
+//!
+//! Rules for an [`Exec`]: raise every fault before changing state (memory helpers do nothing when they fail); an instruction
+//! that changes RIP finds RIP behind itself already and sets it; one that changes what may interrupt sets
+//! `sys.cpu.shadow` or calls [`System::request_leave`].
+
+mod control;
+pub(crate) mod hot;
+mod operands;
+mod transfer;
+
+use iced_x86::{Code, Instruction};
+
+use crate::System;
+use crate::cpu::Outcome;
+
+/// Executes one instruction from its decoded form.
+pub(crate) type Exec = fn(&mut System, &Instruction) -> Outcome;
+
+type Lookup = fn(Code) -> Option<Exec>;
+
+/// The classes; the first that knows a code has it.
+const CLASSES: &[Lookup] = &[transfer::lookup, control::lookup];
+
+/// `Code` to function: one flat table.
+pub(crate) struct ExecTable(Box<[Option<Exec>]>);
+
+impl ExecTable {
+    pub(crate) fn new() -> ExecTable {
+        ExecTable(Code::values().map(|code| CLASSES.iter().find_map(|lookup| lookup(code))).collect())
+    }
+
+    pub(crate) fn get(&self, code: Code) -> Option<Exec> {
+        self.0.get(code as usize).copied().flatten()
+    }
+}

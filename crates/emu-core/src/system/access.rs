@@ -1,0 +1,363 @@
+//! Memory accesses of the CPU: the slow paths behind the TLB, and what instructions use that are not on the fast path.
+
+use super::{Access, System, Translation};
+use crate::cpu::{Fault, Mode, Outcome, reg, seg};
+use crate::engine::OpRef;
+use crate::mem::{PAGE_SIZE, Scalar, Target};
+
+/// Whether bits 63:47 of `lin` are alike [SDM-1 3.3.7.1].
+#[inline]
+#[must_use]
+pub fn is_canonical(lin: u64) -> bool {
+    ((lin << 16) as i64 >> 16) as u64 == lin
+}
+
+fn stays_in_page(lin: u64, size: u64) -> bool {
+    lin % PAGE_SIZE + size <= PAGE_SIZE
+}
+
+/// Slow paths of handlers: they answer whether the instruction may go on, and put a fault into the CPU's exit if not.
+impl System {
+    /// A read that missed the TLB; the value is in `scratch`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn slow_load(&mut self, op: OpRef, lin: u64, size: u64, write: bool) -> bool {
+        self.at = Some(op);
+        let outcome = self.load_linear(lin, size, Access::data(self.cpu.cpl, write));
+        self.finish_slow(op, outcome.map(Some))
+    }
+
+    /// A write that missed the TLB.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn slow_store(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
+        self.at = Some(op);
+        let outcome = self.store_linear(lin, size, value, Access::data(self.cpu.cpl, true));
+        self.finish_slow(op, outcome.map(|()| None))
+    }
+
+    /// A segment check of a handler failed: finds out which fault it is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn segment_fault(&mut self, op: OpRef, segment: usize) {
+        self.at = Some(op);
+        let fault = if segment == seg::SS { Fault::ss(0) } else { Fault::gp(0) };
+        self.stop_with_fault(op, fault);
+    }
+
+    fn finish_slow(&mut self, op: OpRef, outcome: Outcome<Option<u64>>) -> bool {
+        match outcome {
+            Ok(value) => {
+                if let Some(value) = value {
+                    self.scratch = value;
+                }
+                if self.leave {
+                    self.leave_behind(op);
+                }
+                self.at = None;
+                true
+            }
+            Err(fault) => {
+                self.stop_with_fault(op, fault);
+                false
+            }
+        }
+    }
+}
+
+/// Linear accesses.
+impl System {
+    /// `lin` as wide as linear addresses are in this mode.
+    #[inline]
+    #[must_use]
+    pub fn wrap_linear(&self, lin: u64) -> u64 {
+        if self.cpu.mode.has(Mode::CODE64) { lin } else { lin & 0xFFFF_FFFF }
+    }
+
+    /// Reads `size` (1, 2, 4 or 8) bytes at a linear address.
+    ///
+    /// # Errors
+    /// #PF; #GP(0) for an address that is not canonical; #AC.
+    pub fn load_linear(&mut self, lin: u64, size: u64, access: Access) -> Outcome<u64> {
+        let lin = self.checked_linear(lin, size, access)?;
+        if stays_in_page(lin, size) {
+            let t = self.translate(lin, access)?;
+            self.fill_tlb(lin, &t, access);
+            return Ok(self.load_physical(t.pa, size));
+        }
+        let first = PAGE_SIZE - lin % PAGE_SIZE;
+        let next = self.wrap_linear(lin.wrapping_add(first));
+        let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
+        let mut value = 0;
+        for i in 0..size {
+            let pa = if i < first { a + i } else { b + (i - first) };
+            value |= self.load_physical(pa, 1) << (8 * i);
+        }
+        Ok(value)
+    }
+
+    /// Writes `size` (1, 2, 4 or 8) bytes at a linear address; nothing is written if any of them faults.
+    ///
+    /// # Errors
+    /// As [`Self::load_linear`].
+    pub fn store_linear(&mut self, lin: u64, size: u64, value: u64, access: Access) -> Outcome {
+        let lin = self.checked_linear(lin, size, access)?;
+        if stays_in_page(lin, size) {
+            let t = self.translate(lin, access)?;
+            self.fill_tlb(lin, &t, access);
+            self.store_physical(t.pa, size, value);
+            return Ok(());
+        }
+        let first = PAGE_SIZE - lin % PAGE_SIZE;
+        let next = self.wrap_linear(lin.wrapping_add(first));
+        let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
+        for i in 0..size {
+            let pa = if i < first { a + i } else { b + (i - first) };
+            self.store_physical(pa, 1, value >> (8 * i) & 0xFF);
+        }
+        Ok(())
+    }
+
+    fn checked_linear(&mut self, lin: u64, size: u64, access: Access) -> Outcome<u64> {
+        let lin = self.wrap_linear(lin);
+        if self.cpu.mode.has(Mode::CODE64) && !(is_canonical(lin) && is_canonical(lin.wrapping_add(size - 1))) {
+            return Err(Fault::gp(0));
+        }
+        if self.cpu.mode.has(Mode::ALIGN) && !access.implicit && !lin.is_multiple_of(size) {
+            return Err(Fault::ac());
+        }
+        Ok(lin)
+    }
+
+    /// Enters a translation into the TLB, with the tags that it may have.
+    fn fill_tlb(&mut self, lin: u64, t: &Translation, access: Access) {
+        if self.cpu.mode.has(Mode::ALIGN) || self.has_data_breakpoints() {
+            return;
+        }
+        let (read, write) = self.mem.target(t.pa);
+        let Target::Pool(pool) = read else { return };
+        let writable = t.writable && write == read && !self.mem.has_code(pool);
+        self.tlb.set_user(access.user);
+        self.tlb.fill(lin, self.mem.host_page(pool), pool >> 12, true, writable, t.global);
+        self.tlb.set_user(self.cpu.cpl == 3);
+    }
+
+    /// Whether DR7 enables a breakpoint on data or I/O.
+    #[must_use]
+    pub fn has_data_breakpoints(&self) -> bool {
+        let dr7 = self.cpu.dr[7];
+        dr7 & 0xFF != 0 && (0..4).any(|i| dr7 >> (2 * i) & 3 != 0 && dr7 >> (16 + 4 * i) & 3 != 0)
+    }
+
+    /// Reads `size` bytes inside one page at a physical address, from memory or a device.
+    pub fn load_physical(&mut self, pa: u64, size: u64) -> u64 {
+        match self.mem.target(pa).0 {
+            Target::Mmio(region) => {
+                let (now, pa) = (self.now(), self.mem.gated(pa));
+                let value = self.bus.mmio_read(&mut self.mem, now, region, pa, size as u8);
+                self.after_device();
+                value & (u64::MAX >> (64 - 8 * size))
+            }
+            _ => match size {
+                1 => self.mem.load::<u8>(pa).into(),
+                2 => self.mem.load::<u16>(pa).into(),
+                4 => self.mem.load::<u32>(pa).into(),
+                _ => self.mem.load::<u64>(pa),
+            },
+        }
+    }
+
+    /// Writes `size` bytes inside one page at a physical address, to memory or a device.
+    pub fn store_physical(&mut self, pa: u64, size: u64, value: u64) {
+        match self.mem.target(pa).1 {
+            Target::Mmio(region) => {
+                let (now, pa) = (self.now(), self.mem.gated(pa));
+                let value = value & (u64::MAX >> (64 - 8 * size));
+                self.bus.mmio_write(&mut self.mem, now, region, pa, size as u8, value);
+                self.after_device();
+            }
+            _ => {
+                self.mem.write(pa, &value.to_le_bytes()[..size as usize & 15]);
+                self.leave |= self.mem.code_was_written();
+            }
+        }
+    }
+
+    /// After a device was called: must the CPU look at something before its next instruction?
+    pub(crate) fn after_device(&mut self) {
+        let stale = self.mem.map_generation() != self.map_generation;
+        self.leave |=
+            stale || self.bus.needs_attention() || self.mem.code_was_written() || self.bus.output_waiting() > 4096;
+    }
+}
+
+/// What instructions use: accesses by segment and offset.
+impl System {
+    /// Checks an access of `size` bytes at `off` in segment `s`, and gives its linear address.
+    ///
+    /// # Errors
+    /// #SS(0) for the stack segment, #GP(0) for the others.
+    #[inline]
+    pub fn linear(&self, s: usize, off: u64, size: u64, write: bool) -> Outcome<u64> {
+        if self.cpu.mode.has(Mode::CODE64) {
+            let lin = if s >= seg::FS { off.wrapping_add(self.cpu.seg[s].base) } else { off };
+            if is_canonical(lin) && is_canonical(lin.wrapping_add(size - 1)) {
+                return Ok(lin);
+            }
+        } else {
+            let segment = &self.cpu.seg[s];
+            if segment.allows(off, size, write) {
+                return Ok(segment.base.wrapping_add(off) & 0xFFFF_FFFF);
+            }
+        }
+        Err(if s == seg::SS { Fault::ss(0) } else { Fault::gp(0) })
+    }
+
+    /// Reads an integer at `off` in segment `s`.
+    ///
+    /// # Errors
+    /// Segment faults, #PF, #AC.
+    #[inline]
+    pub fn read<T: Scalar>(&mut self, s: usize, off: u64) -> Outcome<T> {
+        let lin = self.linear(s, off, T::SIZE, false)?;
+        match self.tlb.read(lin) {
+            Some(v) => Ok(v),
+            None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, false))?)),
+        }
+    }
+
+    /// Reads an integer that will be written back: every fault that the write would raise is raised now.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[inline]
+    pub fn read_for_write<T: Scalar>(&mut self, s: usize, off: u64) -> Outcome<T> {
+        let lin = self.linear(s, off, T::SIZE, true)?;
+        match self.tlb.read_for_write(lin) {
+            Some(v) => Ok(v),
+            None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, true))?)),
+        }
+    }
+
+    /// Writes an integer at `off` in segment `s`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[inline]
+    pub fn write<T: Scalar>(&mut self, s: usize, off: u64, v: T) -> Outcome {
+        let lin = self.linear(s, off, T::SIZE, true)?;
+        if self.tlb.write(lin, v) {
+            return Ok(());
+        }
+        self.store_linear(lin, T::SIZE, v.to_u64(), Access::data(self.cpu.cpl, true))
+    }
+
+    /// Reads `buf.len()` bytes at `off` in segment `s`; every byte is checked before the first is read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_bytes(&mut self, s: usize, off: u64, buf: &mut [u8]) -> Outcome {
+        let lin = self.probe(s, off, buf.len() as u64, false)?;
+        let access = Access::data(self.cpu.cpl, false);
+        for (i, b) in buf.iter_mut().enumerate() {
+            *b = self.load_linear(lin.wrapping_add(i as u64), 1, access)? as u8;
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` at `off` in segment `s`; nothing is written if any of them faults.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn write_bytes(&mut self, s: usize, off: u64, bytes: &[u8]) -> Outcome {
+        let lin = self.probe(s, off, bytes.len() as u64, true)?;
+        let access = Access::data(self.cpu.cpl, true);
+        for (i, b) in bytes.iter().enumerate() {
+            self.store_linear(lin.wrapping_add(i as u64), 1, (*b).into(), access)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that `[off, off + len)` of segment `s` can be accessed, and gives its linear address. `len` is at most a page.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn probe(&mut self, s: usize, off: u64, len: u64, write: bool) -> Outcome<u64> {
+        let lin = self.linear(s, off, len.max(1), write)?;
+        let access = Access::data(self.cpu.cpl, write);
+        self.translate(lin, access)?;
+        if !stays_in_page(lin, len.max(1)) {
+            let last = self.wrap_linear(lin.wrapping_add(len - 1));
+            self.translate(last & !(PAGE_SIZE - 1), access)?;
+        }
+        Ok(lin)
+    }
+
+    /// Reads an integer of a system table (GDT, LDT, IDT, TSS) at a linear address, with supervisor rights.
+    ///
+    /// # Errors
+    /// #PF.
+    pub fn read_system<T: Scalar>(&mut self, lin: u64) -> Outcome<T> {
+        Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::system(false))?))
+    }
+
+    /// Writes an integer of a system table at a linear address, with supervisor rights.
+    ///
+    /// # Errors
+    /// #PF.
+    pub fn write_system<T: Scalar>(&mut self, lin: u64, v: T) -> Outcome {
+        self.store_linear(lin, T::SIZE, v.to_u64(), Access::system(true))
+    }
+
+    /// The bits of RSP that are the stack pointer in this mode.
+    #[inline]
+    #[must_use]
+    pub fn stack_mask(&self) -> u64 {
+        if self.cpu.mode.has(Mode::CODE64) {
+            u64::MAX
+        } else if self.cpu.mode.has(Mode::STACK32) {
+            0xFFFF_FFFF
+        } else {
+            0xFFFF
+        }
+    }
+
+    /// The stack pointer.
+    #[inline]
+    #[must_use]
+    pub fn stack_pointer(&self) -> u64 {
+        self.cpu.regs[reg::RSP] & self.stack_mask()
+    }
+
+    /// Replaces the stack pointer; above its width RSP keeps its bits in 16-bit mode, and loses them in 32-bit mode.
+    #[inline]
+    pub fn set_stack_pointer(&mut self, v: u64) {
+        let mask = self.stack_mask();
+        let keep = if mask == 0xFFFF { self.cpu.regs[reg::RSP] & !0xFFFF } else { 0 };
+        self.cpu.regs[reg::RSP] = keep | (v & mask);
+    }
+
+    /// PUSH of a value as wide as `T`.
+    ///
+    /// # Errors
+    /// #SS(0), #PF, #AC; the stack pointer is unchanged then.
+    #[inline]
+    pub fn push<T: Scalar>(&mut self, v: T) -> Outcome {
+        let sp = self.stack_pointer().wrapping_sub(T::SIZE) & self.stack_mask();
+        self.write(seg::SS, sp, v)?;
+        self.set_stack_pointer(sp);
+        Ok(())
+    }
+
+    /// POP of a value as wide as `T`.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    #[inline]
+    pub fn pop<T: Scalar>(&mut self) -> Outcome<T> {
+        let sp = self.stack_pointer();
+        let v = self.read(seg::SS, sp)?;
+        self.set_stack_pointer(sp.wrapping_add(T::SIZE));
+        Ok(v)
+    }
+}

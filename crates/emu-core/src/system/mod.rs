@@ -1,0 +1,171 @@
+//! The whole machine below its board: CPUs, memory, bus, and the engine that runs them.
+
+mod access;
+mod exits;
+mod gate;
+mod interrupt;
+mod paging;
+mod run;
+mod save;
+
+pub use access::is_canonical;
+pub(crate) use exits::{Ending, Exit};
+pub use interrupt::Interrupt;
+pub use paging::{Access, Translation};
+pub use run::Stop;
+
+use crate::bus::Bus;
+use crate::cpu::{Cpu, Fault, Model, Outcome};
+use crate::engine::{Engine, OpRef};
+use crate::mem::{PhysMem, Tlb};
+use crate::time::Ticks;
+
+/// Services that the machine's own firmware has in Rust. A reserved opcode (`0F 3F nn`), valid only in the pages that
+/// [`System::set_firmware`] names, calls them.
+pub trait Firmware: crate::bus::DynState + Send {
+    /// Service `number` is called. Registers, memory and devices are the system's; RIP is behind the opcode already.
+    ///
+    /// # Errors
+    /// A fault that the opcode then raises, as any instruction does.
+    fn call(&mut self, sys: &mut System, number: u8) -> Outcome;
+}
+
+/// A machine: CPUs that take turns, and what they share.
+///
+/// Field order puts what handlers touch most at the front.
+#[allow(missing_debug_implementations, reason = "far too large to print; its parts can be")]
+pub struct System {
+    /// The CPU whose turn it is.
+    pub cpu: Cpu,
+    /// Its translation cache.
+    pub(crate) tlb: Tlb,
+    /// Ticks left until `deadline`, with the present block's instructions already taken off.
+    pub(crate) budget: i64,
+    /// The tick at which the chain must stop.
+    pub(crate) deadline: Ticks,
+    /// The block that runs.
+    pub(crate) block: u32,
+    /// The op that left the fast path; `None` between blocks.
+    pub(crate) at: Option<OpRef>,
+    /// The last instruction of a block, while it is executed from its decoded form.
+    pub(crate) ending: Option<Ending>,
+    /// The slow path asks that the chain stop behind the present instruction.
+    pub(crate) leave: bool,
+    /// A value on its way from a slow path to its handler.
+    pub(crate) scratch: u64,
+    /// Why the chain stopped.
+    pub(crate) exit: Exit,
+    /// The engine: blocks, ops, links.
+    pub(crate) engine: Engine,
+    /// Guest physical memory.
+    pub mem: PhysMem,
+    /// The bus with all devices.
+    pub bus: Bus,
+    /// The other CPUs, each with its translation cache, in the order of their turns.
+    pub(crate) parked: Vec<(Cpu, Tlb)>,
+    firmware: Option<Box<dyn Firmware>>,
+    /// Physical range whose code may use the firmware opcode.
+    firmware_range: core::ops::Range<u64>,
+    /// `PhysMem::map_generation` that the TLBs were filled under.
+    map_generation: u32,
+    /// Physical address that the block being decoded starts at.
+    pub(crate) code_physical: u64,
+    /// A small cache of code translations: linear page, physical page.
+    pub(crate) code_pages: Box<[(u64, u64); 256]>,
+}
+
+impl System {
+    /// A machine with one CPU of `model`, not reset yet.
+    #[must_use]
+    pub fn new(model: Model, mem: PhysMem, bus: Bus) -> System {
+        System {
+            cpu: Cpu::new(model, 0),
+            tlb: Tlb::default(),
+            budget: 0,
+            deadline: Ticks(0),
+            block: 0,
+            at: None,
+            ending: None,
+            leave: false,
+            scratch: 0,
+            exit: Exit::Lookup,
+            engine: Engine::new(),
+            mem,
+            bus,
+            parked: Vec::new(),
+            firmware: None,
+            firmware_range: 0..0,
+            map_generation: 0,
+            code_physical: 0,
+            code_pages: Box::new([(1, 0); 256]),
+        }
+    }
+
+    /// Installs the firmware's services; its opcode is valid in the physical range `pages`.
+    pub fn set_firmware(&mut self, firmware: Box<dyn Firmware>, pages: core::ops::Range<u64>) {
+        self.firmware = Some(firmware);
+        self.firmware_range = pages;
+    }
+
+    /// Puts the whole machine into its state after power-on, but for memory contents and the clock.
+    pub fn reset(&mut self) {
+        let now = self.now();
+        self.cpu.reset(false);
+        self.parked.iter_mut().for_each(|(cpu, _)| cpu.reset(false));
+        self.flush_translations();
+        self.bus.reset(&mut self.mem, now);
+        self.leave = true;
+    }
+
+    /// The exact present: how many ticks have passed before the instruction that runs (or would run next).
+    #[must_use]
+    pub fn now(&self) -> Ticks {
+        let unfinished = match self.at {
+            Some(op) => self.engine.instructions_from(self.block, op),
+            None => 0,
+        };
+        Ticks(self.deadline.0.wrapping_sub((self.budget + i64::from(unfinished)) as u64))
+    }
+
+    /// Whether the opcode at physical address `pa` may call the firmware.
+    pub(crate) fn firmware_at(&self, pa: u64) -> bool {
+        self.firmware.is_some() && self.firmware_range.contains(&pa)
+    }
+
+    /// Runs service `number`.
+    pub(crate) fn call_firmware(&mut self, number: u8) -> Outcome {
+        let Some(mut firmware) = self.firmware.take() else { return Err(Fault::UD) };
+        let outcome = firmware.call(self, number);
+        self.firmware = Some(firmware);
+        outcome
+    }
+
+    /// Drops all cached translations: after a change of the memory map, CR0, CR4 or EFER.
+    pub fn flush_translations(&mut self) {
+        self.tlb.flush(false);
+        self.flush_code_translations();
+    }
+
+    /// Drops the translations that a write to CR3 drops.
+    pub fn flush_non_global_translations(&mut self) {
+        self.tlb.flush(self.cpu.cr4 & crate::cpu::bits::CR4_PGE != 0);
+        self.flush_code_translations();
+    }
+
+    /// INVLPG: drops the translation of the page at `lin`. If large pages are in use the whole of it, as the cache holds
+    /// only their 4 KiB parts.
+    pub fn flush_page(&mut self, lin: u64) {
+        use crate::cpu::bits::{CR4_PAE, CR4_PSE};
+        if self.cpu.cr4 & (CR4_PSE | CR4_PAE) != 0 && self.page_is_large(lin) {
+            self.tlb.flush(false);
+        } else {
+            self.tlb.flush_page(lin);
+        }
+        self.flush_code_translations();
+    }
+
+    fn flush_code_translations(&mut self) {
+        self.code_pages.fill((1, 0));
+        self.engine.forget_jumps();
+    }
+}

@@ -1,0 +1,296 @@
+//! The outer loop: events, interrupts and halts between chains; exact deadlines.
+
+use super::{Exit, Interrupt, System};
+use crate::cpu::bits::{IF, TF};
+use crate::cpu::{Activity, Fault, Mode, Shadow};
+use crate::engine::{self, Health};
+use crate::input::Input;
+use crate::time::Ticks;
+
+/// Why [`System::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The tick that was asked for is reached.
+    Deadline,
+    /// Output waits to be taken.
+    Output,
+    /// The CPU is halted with nothing that could ever wake it but an input; the clock stands at the tick asked for.
+    Asleep,
+    /// The CPU shut down: a fault while it delivered a double fault. RIP is where it happened.
+    TripleFault,
+}
+
+impl System {
+    /// Runs until tick `until`, exactly, or until something needs the caller.
+    pub fn run(&mut self, until: Ticks) -> Stop {
+        loop {
+            if let Some(stop) = self.between_chains(until) {
+                return stop;
+            }
+            let pending = self.interrupt_pending();
+            let shadow = core::mem::take(&mut self.cpu.shadow);
+            let now = self.now();
+            let mut deadline = until.min(self.bus.next_deadline());
+            if shadow != Shadow::None && pending {
+                deadline = deadline.min(now + 1);
+            }
+            self.deadline = deadline;
+            self.budget = deadline.since(now) as i64;
+            self.run_to_deadline(shadow);
+        }
+    }
+
+    /// Hands an input to the machine, now.
+    pub fn input(&mut self, input: &Input) -> bool {
+        let now = self.now();
+        let taken = self.bus.input(&mut self.mem, now, input);
+        self.leave = true;
+        taken
+    }
+
+    /// Everything that happens between two instructions. Returns a reason to stop, or `None` when the CPU may run.
+    fn between_chains(&mut self, until: Ticks) -> Option<Stop> {
+        loop {
+            self.stand_still();
+            let now = self.now();
+            self.bus.run_events(&mut self.mem, now);
+            self.bus.take_attention();
+            self.take_notice();
+            self.take_resets();
+            if self.bus.output_waiting() > 0 {
+                return Some(Stop::Output);
+            }
+            if now >= until {
+                return Some(Stop::Deadline);
+            }
+            if self.cpu.activity == Activity::Shutdown {
+                return Some(Stop::TripleFault);
+            }
+            if self.cpu.shadow == Shadow::None && self.take_interrupt() {
+                continue;
+            }
+            if self.cpu.activity == Activity::Running {
+                return None;
+            }
+            // Halted: the next event is the next thing that happens.
+            let next = self.bus.next_deadline();
+            if next > until {
+                self.deadline = until;
+                return Some(if next == Ticks::NEVER { Stop::Asleep } else { Stop::Deadline });
+            }
+            self.deadline = next.max(now);
+        }
+    }
+
+    /// Lets the clock stand at the present, with no deadline ahead.
+    fn stand_still(&mut self) {
+        let now = self.now();
+        (self.deadline, self.budget, self.at) = (now, 0, None);
+        self.leave = false;
+    }
+
+    /// Looks at what devices, DMA or firmware have changed under the CPU.
+    fn take_notice(&mut self) {
+        if self.mem.map_generation() != self.map_generation {
+            self.map_generation = self.mem.map_generation();
+            self.flush_translations();
+            self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
+        }
+        if self.mem.code_was_written() {
+            for (offset, len) in self.mem.take_code_writes() {
+                self.engine.code_written(&mut self.mem, offset, len.into());
+            }
+        }
+        self.tlb.set_user(self.cpu.cpl == 3);
+    }
+
+    fn take_resets(&mut self) {
+        if self.bus.take_machine_reset() {
+            self.reset();
+            self.bus.take_attention();
+            self.take_notice();
+        }
+        let lines = *self.bus.cpu_lines(self.cpu.id);
+        if lines.reset || lines.init {
+            self.cpu.reset(lines.init && !lines.reset);
+            let lines = self.bus.cpu_lines(self.cpu.id);
+            (lines.reset, lines.init) = (false, false);
+            self.flush_translations();
+            self.take_notice();
+        }
+        if let Some(vector) = lines.sipi {
+            self.bus.cpu_lines(self.cpu.id).sipi = None;
+            if self.cpu.activity == Activity::WaitForSipi {
+                self.start_up(vector);
+            }
+        }
+    }
+
+    /// A start-up IPI's effect on a CPU that waits for it [SDM-3 8.4].
+    fn start_up(&mut self, vector: u8) {
+        let mut cs = crate::cpu::Segment::real(u16::from(vector) << 8);
+        cs.refresh(false);
+        self.cpu.set_segment(crate::cpu::seg::CS, cs);
+        self.cpu.rip = 0;
+        self.cpu.activity = Activity::Running;
+    }
+
+    fn interrupt_pending(&mut self) -> bool {
+        let lines = *self.bus.cpu_lines(self.cpu.id);
+        (lines.nmi && !self.cpu.nmi_blocked) || (lines.intr && self.cpu.eflags & IF != 0)
+    }
+
+    /// Delivers a pending NMI or interrupt. Returns whether it did.
+    fn take_interrupt(&mut self) -> bool {
+        let id = self.cpu.id;
+        let lines = *self.bus.cpu_lines(id);
+        if self.cpu.activity == Activity::WaitForSipi {
+            return false;
+        }
+        if lines.nmi && !self.cpu.nmi_blocked {
+            self.bus.cpu_lines(id).nmi = false;
+            self.cpu.nmi_blocked = true;
+            self.cpu.activity = Activity::Running;
+            self.deliver(Interrupt::nmi());
+            return true;
+        }
+        if lines.intr && self.cpu.eflags & IF != 0 {
+            let now = self.now();
+            let Some(vector) = self.bus.acknowledge(&mut self.mem, now, id) else { return false };
+            self.cpu.activity = Activity::Running;
+            self.deliver(Interrupt::external(vector));
+            return true;
+        }
+        false
+    }
+
+    /// Runs chains until the budget is used up or something must be looked at.
+    fn run_to_deadline(&mut self, shadow: Shadow) {
+        let mut mode = self.cpu.mode;
+        loop {
+            let stepping = self.cpu.mode.has(Mode::SINGLE);
+            let trap = self.cpu.eflags & TF != 0;
+            if stepping && shadow != Shadow::MovSs && self.code_breakpoint_hit() {
+                return self.deliver(Interrupt::exception(Fault::DB));
+            }
+            let entry = match self.entry(mode) {
+                Ok(entry) => entry,
+                Err(fault) => return self.deliver(Interrupt::exception(fault)),
+            };
+            self.cpu.eflags &= !if stepping { crate::cpu::bits::RF } else { 0 };
+            engine::run_chain(self, entry);
+            self.engine.unpatch();
+            let exit = self.exit;
+            mode = self.cpu.mode;
+            match exit {
+                Exit::Deadline if self.budget > 0 => self.run_part_of_block(),
+                Exit::Deadline => return,
+                Exit::Fault(fault) => return self.deliver(Interrupt::exception(fault)),
+                Exit::Limit if self.engine.block(self.block).mode & Mode::SINGLE != 0 => {
+                    return self.deliver(Interrupt::exception(Fault::gp(0)));
+                }
+                Exit::Limit => {
+                    mode.0 |= Mode::SINGLE;
+                    continue;
+                }
+                Exit::Left => {}
+                Exit::Lookup | Exit::Link(_) => {}
+            }
+            if trap && stepping && shadow != Shadow::MovSs {
+                self.cpu.dr[6] |= 1 << 14;
+                return self.deliver(Interrupt::exception(Fault::DB));
+            }
+            if self.leave || matches!(exit, Exit::Left) || self.budget <= 0 || stepping {
+                return;
+            }
+            if let Exit::Link(edge) = exit {
+                self.link(edge);
+            }
+        }
+    }
+
+    /// Links an edge to the block at RIP, where it leads, unless that can't be found or is not kept.
+    fn link(&mut self, edge: engine::OpRef) {
+        let generation = self.engine.generation();
+        let lin = self.code_linear();
+        if self.entry(self.cpu.mode).is_ok()
+            && generation == self.engine.generation()
+            && let Some(entry) = self.engine.jump_target(lin, self.cpu.mode.0)
+        {
+            edge.set_edge(entry);
+        }
+    }
+
+    /// The entry op of RIP's block; if it is kept, it is a remembered jump target afterwards.
+    fn entry(&mut self, mode: Mode) -> Result<engine::OpRef, Fault> {
+        let lin = self.code_linear();
+        if mode == self.cpu.mode
+            && let Some(to) = self.engine.jump_target(lin, mode.0)
+        {
+            return Ok(to);
+        }
+        let index = self.find_block(mode)?;
+        let block = self.engine.block(index);
+        let (entry, keep) = (block.entry, block.health == Health::Good);
+        if keep && mode == self.cpu.mode {
+            self.engine.remember_jump(lin, mode.0, entry);
+        }
+        Ok(entry)
+    }
+
+    /// The block at RIP does not fit into the budget: runs as many of its instructions as do.
+    fn run_part_of_block(&mut self) {
+        let block = self.engine.block(self.block);
+        let (n, k) = (block.len(), self.budget as usize);
+        match block.op_of(k) {
+            Some(stop) => {
+                let first = block.entry.step(1);
+                self.engine.stop_at(stop);
+                self.budget -= n as i64;
+                engine::run_chain(self, first);
+                self.engine.unpatch();
+            }
+            None => self.run_one(),
+        }
+        match self.exit {
+            Exit::Fault(fault) => self.deliver(Interrupt::exception(fault)),
+            _ => self.leave = true,
+        }
+    }
+
+    /// Runs one instruction as a block of its own.
+    fn run_one(&mut self) {
+        let single = Mode(self.cpu.mode.0 | Mode::SINGLE);
+        match self.entry(single) {
+            Ok(entry) => {
+                engine::run_chain(self, entry);
+                self.engine.unpatch();
+                if let Exit::Limit = self.exit {
+                    self.exit = Exit::Fault(Fault::gp(0));
+                }
+            }
+            Err(fault) => self.exit = Exit::Fault(fault),
+        }
+    }
+
+    /// Whether an enabled instruction breakpoint stands at RIP and RF does not suppress it; sets DR6 [SDM-3 17.3.1.1].
+    fn code_breakpoint_hit(&mut self) -> bool {
+        if self.cpu.eflags & crate::cpu::bits::RF != 0 {
+            return false;
+        }
+        let (lin, dr7) = (self.code_linear(), self.cpu.dr[7]);
+        let hits = (0..4)
+            .filter(|&i| dr7 >> (2 * i) & 3 != 0 && dr7 >> (16 + 4 * i) & 3 == 0 && self.cpu.dr[i as usize] == lin);
+        let bits: u64 = hits.map(|i| 1 << i).sum();
+        self.cpu.dr[6] |= bits;
+        bits != 0
+    }
+
+    /// Delivers `interrupt`, with double and triple faults; costs one tick.
+    fn deliver(&mut self, interrupt: Interrupt) {
+        self.at = None;
+        self.leave = true;
+        self.deliver_or_shut_down(interrupt);
+        self.budget -= 1;
+    }
+}
