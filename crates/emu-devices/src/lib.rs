@@ -1,6 +1,7 @@
 //! The chips of a PC, one file each. Each is a [`emu_core::Device`]; boards wire them.
 
 pub mod debug_ports;
+pub mod font;
 pub mod i440fx;
 pub mod i8237;
 pub mod i8254;

@@ -115,9 +115,8 @@ impl State for Dac {
         self.reading = r.field(3)?;
         self.pending = r.field(4)?;
         self.wide = r.field(5)?;
-        let narrow = |c: &[u8; 3]| c.iter().all(|&v| v < 64);
-        if self.component > 2 || !self.wide && !(self.colors.iter().all(narrow) && self.pending.iter().all(|&v| v < 64))
-        {
+        let fits = self.wide || self.colors.iter().flatten().chain(&self.pending).all(|&v| v < 64);
+        if self.component > 2 || !fits {
             return Err(r.invalid("a colour has too many bits"));
         }
         Ok(())

@@ -8,7 +8,7 @@
 //!   status 1, the odd/even page bit of the miscellaneous register, and the effects of sync skews.
 //!
 //! The planes lie interleaved in the pool: the four bytes of plane address `a` form one little-endian word (plane 0
-//! lowest) at [`planes::cell`]`(a)`.
+//! lowest) at [`cell`]`(a)`.
 
 mod dac;
 mod memory;
