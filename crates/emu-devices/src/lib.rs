@@ -7,6 +7,7 @@ pub mod i8237;
 pub mod i8254;
 pub mod i8259;
 pub mod mc146818;
+pub mod ns16550;
 pub mod pci_config;
 pub mod piix3;
 pub mod piix4_pm;
