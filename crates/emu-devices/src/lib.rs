@@ -3,6 +3,7 @@
 pub mod debug_ports;
 pub mod font;
 pub mod i440fx;
+pub mod i8042;
 pub mod i8237;
 pub mod i8254;
 pub mod i8259;
