@@ -1,5 +1,6 @@
 //! The chips of a PC, one file each. Each is a [`emu_core::Device`]; boards wire them.
 
+pub mod apic;
 pub mod debug_ports;
 pub mod font;
 pub mod i440fx;
