@@ -1,3 +1,10 @@
-//! Placeholder until the crate's first module lands.
+//! Everything around the emulated machine that touches the host: boards, configuration, disk images, direct boot, and
+//! the loop that runs a machine beside its front ends.
 
+pub mod boot;
+pub mod config;
+pub mod image;
+pub mod keys;
 pub mod screen;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,114 @@
+//! `path,mode=write,size=1440K`: an image as people write it on a command line.
+
+use std::path::PathBuf;
+
+use super::ImageError;
+use crate::config::{parse_size, suggestion};
+
+/// What happens to the guest's writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They go into memory, and are gone when the machine is.
+    #[default]
+    Overlay,
+    /// They go into the image file.
+    Write,
+    /// They are refused: the write-protect notch.
+    Read,
+}
+
+/// An image file and how to use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// What happens to the guest's writes.
+    pub mode: Mode,
+    /// Bytes that the drive shows; the file is filled up with zeros to this size.
+    pub size: Option<u64>,
+}
+
+impl ImageSpec {
+    /// An image with all defaults.
+    pub fn new(path: impl Into<PathBuf>) -> ImageSpec {
+        ImageSpec { path: path.into(), ..ImageSpec::default() }
+    }
+
+    /// Reads `path[,mode=overlay|write|read][,size=SIZE]`. A comma in the path is written twice.
+    ///
+    /// # Errors
+    /// [`ImageError::Spec`] for an unknown key or a wrong value.
+    pub fn parse(text: &str) -> Result<ImageSpec, ImageError> {
+        let mut parts = split_commas(text).into_iter();
+        let mut spec = ImageSpec::new(parts.next().unwrap_or_default());
+        if spec.path.as_os_str().is_empty() {
+            return Err(ImageError::Spec(format!("`{text}` names no file")));
+        }
+        for part in parts {
+            let (key, value) = part.split_once('=').unwrap_or((&part, ""));
+            match key {
+                "mode" => spec.mode = parse_mode(value)?,
+                "size" => {
+                    let size = parse_size(value).map_err(|e| ImageError::Spec(format!("size={value}: {e}")))?;
+                    spec.size = Some(size);
+                }
+                _ => {
+                    let hint = suggestion(key, &["mode", "size"]);
+                    let comma = "a comma in a file name is written twice";
+                    return Err(ImageError::Spec(format!("unknown image option `{key}`{hint} ({comma})")));
+                }
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn parse_mode(value: &str) -> Result<Mode, ImageError> {
+    match value {
+        "overlay" => Ok(Mode::Overlay),
+        "write" => Ok(Mode::Write),
+        "read" => Ok(Mode::Read),
+        _ => {
+            let hint = suggestion(value, &["overlay", "write", "read"]);
+            Err(ImageError::Spec(format!("mode={value} is none of overlay, write, read{hint}")))
+        }
+    }
+}
+
+/// Splits at single commas; a double one stands for itself.
+fn split_commas(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != ',' {
+            parts.last_mut().expect("never empty").push(c);
+        } else if chars.next_if_eq(&',').is_some() {
+            parts.last_mut().expect("never empty").push(',');
+        } else {
+            parts.push(String::new());
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_follow_the_path() {
+        let spec = ImageSpec::parse("a,,b.img,mode=write,size=1440K").unwrap();
+        assert_eq!(spec, ImageSpec { path: "a,b.img".into(), mode: Mode::Write, size: Some(1_474_560) });
+        assert_eq!(ImageSpec::parse("x.img").unwrap(), ImageSpec::new("x.img"));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let text = |s| ImageSpec::parse(s).unwrap_err().to_string();
+        assert!(text("x.img,mod=write").contains("did you mean `mode`"));
+        assert!(text("x.img,mode=wite").contains("did you mean `write`"));
+        assert!(text(",mode=write").contains("names no file"));
+        assert!(text("x.img,size=huge").contains("size=huge"));
+    }
+}
