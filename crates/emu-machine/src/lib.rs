@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod config;
+pub mod host;
 pub mod image;
 pub mod keys;
 pub mod screen;

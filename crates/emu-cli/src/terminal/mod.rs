@@ -1,0 +1,105 @@
+//! The terminal as the machine's screen and keyboard.
+
+mod cp437;
+mod guard;
+mod keys;
+mod menu;
+mod paint;
+mod view;
+
+use std::io::Write;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use emu_machine::host::{Command, Frame};
+
+use guard::TerminalGuard;
+use menu::Menu;
+use paint::Painter;
+use view::compose;
+
+/// How long a look for keys takes at the most; then the screen is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The display's thread, which ends when the machine drops its sender of frames.
+pub(crate) struct Terminal {
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Takes over the terminal: `frames` are drawn, keys go to `commands`.
+    ///
+    /// # Errors
+    /// When the terminal can't be switched.
+    pub(crate) fn start(frames: Receiver<Frame>, commands: Sender<Command>) -> std::io::Result<Terminal> {
+        let guard = TerminalGuard::new()?;
+        let thread = std::thread::spawn(move || {
+            let _guard = guard;
+            if run(&frames, &commands).is_err() {
+                // The terminal is gone: nobody is there any more.
+                let _ = commands.send(Command::Signal(guard::HANGUP));
+            }
+        });
+        Ok(Terminal { thread })
+    }
+
+    /// Waits until the terminal is as it was.
+    pub(crate) fn finish(self) {
+        let _ = self.thread.join();
+    }
+}
+
+fn run(frames: &Receiver<Frame>, commands: &Sender<Command>) -> std::io::Result<()> {
+    let mut painter = Painter::default();
+    let mut menu = Menu::default();
+    let mut frame = Frame::Text(Default::default());
+    let mut dirty = true;
+    loop {
+        match frames.try_recv() {
+            Ok(new) => {
+                dirty |= new != frame;
+                frame = new;
+            }
+            Err(crossbeam_channel::TryRecvError::Empty) => {}
+            Err(crossbeam_channel::TryRecvError::Disconnected) => return Ok(()),
+        }
+        if event::poll(if dirty { Duration::ZERO } else { POLL })? {
+            dirty |= handle(event::read()?, &mut menu, &mut painter, commands);
+            continue; // a burst of events is drawn once
+        }
+        if dirty {
+            let size = crossterm::terminal::size()?;
+            let view = compose(&frame, menu.line().as_deref(), size);
+            let mut out = Vec::new();
+            painter.paint(&view, &mut out);
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(&out)?;
+            stdout.flush()?;
+            dirty = false;
+        }
+    }
+}
+
+/// Returns whether something must be drawn.
+fn handle(event: Event, menu: &mut Menu, painter: &mut Painter, commands: &Sender<Command>) -> bool {
+    match event {
+        Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => false,
+        Event::Key(key) => {
+            let (sent, redraw) = menu.key(&key);
+            sent.into_iter().for_each(|c| drop(commands.send(c)));
+            redraw
+        }
+        Event::Paste(text) => {
+            let chords = text.chars().filter_map(emu_machine::keys::chord_for_char);
+            let inputs = chords.flat_map(|c| emu_machine::keys::strokes(&c));
+            inputs.for_each(|i| drop(commands.send(Command::Input(i))));
+            false
+        }
+        Event::Resize(..) => {
+            painter.forget();
+            true
+        }
+        _ => false,
+    }
+}
