@@ -1,62 +1,68 @@
 //! The CPU of a configuration: a model, and features that it has more or less.
 
+use emu_core::cpu::Model;
+use emu_core::cpu::model::{FEATURES, Kind, MODELS};
+
 use super::{ConfigError, suggestion};
 
-/// The models, oldest first.
-pub const CPU_MODELS: [&str; 10] =
-    ["8086", "186", "286", "386", "486", "pentium", "p6", "x86-64", "x86-64-v2", "x86-64-v3"];
+/// Other names under which people know the models.
+const ALIASES: &[(&str, Kind)] = &[
+    ("186", Kind::I80186),
+    ("286", Kind::I80286),
+    ("386", Kind::I80386),
+    ("486", Kind::I80486),
+    ("586", Kind::Pentium),
+    ("686", Kind::P6),
+    ("x86-64", Kind::X64V1),
+];
 
-/// A CPU model by name, with feature changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuChoice {
-    /// One of [`CPU_MODELS`].
-    pub model: String,
-    /// Features by their CPUID name in lower case, and whether they are added (or removed).
-    pub features: Vec<(String, bool)>,
+/// The model that a machine has unless somebody wants another.
+pub(super) const DEFAULT: Model = Model::new(Kind::X64V1);
+
+/// Reads `MODEL[,+feature][,-feature]`.
+///
+/// # Errors
+/// [`ConfigError::Value`] for an unknown model or feature, or a feature without a sign.
+pub fn parse_cpu(text: &str) -> Result<Model, ConfigError> {
+    let mut parts = text.split(',');
+    let name = parts.next().unwrap_or_default().to_lowercase();
+    let Some((_, kind)) = MODELS.iter().chain(ALIASES).find(|(n, _)| *n == name) else {
+        let names: Vec<&str> = MODELS.iter().chain(ALIASES).map(|(n, _)| *n).collect();
+        let all: Vec<&str> = MODELS.iter().map(|(n, _)| *n).collect();
+        let (all, hint) = (all.join(", "), suggestion(&name, &names));
+        return Err(ConfigError::Value(format!("CPU model `{name}` is none of {all}{hint}")));
+    };
+    parts.try_fold(Model::new(*kind), apply_feature)
 }
 
-impl Default for CpuChoice {
-    fn default() -> Self {
-        CpuChoice { model: "x86-64".into(), features: Vec::new() }
-    }
-}
-
-impl CpuChoice {
-    /// Reads `MODEL[,+feature][,-feature]`.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] for an unknown model, or a feature without a sign.
-    pub fn parse(text: &str) -> Result<CpuChoice, ConfigError> {
-        let mut parts = text.split(',');
-        let model = parts.next().unwrap_or_default().to_lowercase();
-        if !CPU_MODELS.contains(&model.as_str()) {
-            let (all, hint) = (CPU_MODELS.join(", "), suggestion(&model, &CPU_MODELS));
-            return Err(ConfigError::Value(format!("CPU model `{model}` is none of {all}{hint}")));
+fn apply_feature(model: Model, part: &str) -> Result<Model, ConfigError> {
+    let (on, name) = match part.split_at_checked(1) {
+        Some(("+", name)) => (true, name.to_lowercase()),
+        Some(("-", name)) => (false, name.to_lowercase()),
+        _ => return Err(ConfigError::Value(format!("CPU feature `{part}` needs a + or - before its name"))),
+    };
+    match FEATURES.iter().find(|(_, n)| *n == name) {
+        Some((feature, _)) => Ok(model.with(*feature, on)),
+        None => {
+            let names: Vec<&str> = FEATURES.iter().map(|(_, n)| *n).collect();
+            Err(ConfigError::Value(format!("there is no CPU feature `{name}`{}", suggestion(&name, &names))))
         }
-        let mut features = Vec::new();
-        for part in parts {
-            let feature = match part.split_at_checked(1) {
-                Some(("+", name)) if !name.is_empty() => (name.to_lowercase(), true),
-                Some(("-", name)) if !name.is_empty() => (name.to_lowercase(), false),
-                _ => return Err(ConfigError::Value(format!("CPU feature `{part}` needs a + or - before its name"))),
-            };
-            features.push(feature);
-        }
-        Ok(CpuChoice { model, features })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use emu_core::cpu::model::Feature;
 
     #[test]
     fn models_and_features_read() {
-        let cpu = CpuChoice::parse("P6,+sse2,-pae").unwrap();
-        assert_eq!(cpu.model, "p6");
-        assert_eq!(cpu.features, [("sse2".to_owned(), true), ("pae".to_owned(), false)]);
-        let text = |s| CpuChoice::parse(s).unwrap_err().to_string();
+        let cpu = parse_cpu("P6,+sse3,-pae").unwrap();
+        assert_eq!((cpu.kind, cpu.has(Feature::Sse3), cpu.has(Feature::Pae)), (Kind::P6, true, false));
+        assert_eq!(parse_cpu("486").unwrap(), parse_cpu("80486").unwrap());
+        let text = |s| parse_cpu(s).unwrap_err().to_string();
         assert!(text("pentuim").contains("did you mean `pentium`"));
         assert!(text("486,fpu").contains("needs a +"));
+        assert!(text("486,+ssse").contains("did you mean"));
     }
 }

@@ -71,13 +71,13 @@ impl RtcStart {
         RtcStart { year, month: month as u8, day: byte(days + 1), hour, minute, second }
     }
 
-    /// The day of the week, 1 = Sunday, as the clock chip counts [MC146818 p.11].
+    /// Seconds from 1970-01-01T00:00:00 to this moment.
     #[must_use]
-    pub fn weekday(&self) -> u8 {
+    pub fn to_unix(&self) -> u64 {
         let days: u64 = (1970..self.year).map(days_in_year).sum::<u64>()
             + (1..u16::from(self.month)).map(|m| u64::from(days_in(self.year, m))).sum::<u64>()
             + u64::from(self.day - 1);
-        ((days + 4) % 7) as u8 + 1 // 1970-01-01 was a Thursday
+        days * 86_400 + u64::from(self.hour) * 3600 + u64::from(self.minute) * 60 + u64::from(self.second)
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     fn dates_read_and_convert() {
         let d = RtcStart::parse("1999-12-31T23:59:58").unwrap();
         assert_eq!(RtcStart::from_unix(946_684_798), d);
-        assert_eq!(d.weekday(), 6); // a Friday
+        assert_eq!(d.to_unix(), 946_684_798);
         assert_eq!(RtcStart::from_unix(951_782_400), RtcStart::parse("2000-02-29").unwrap());
         assert_eq!(RtcStart::from_unix(u64::MAX), RtcStart::default());
     }

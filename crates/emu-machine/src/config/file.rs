@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    BoardKind, ConfigError, CpuChoice, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_size, suggestion,
+    BoardKind, ConfigError, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size, suggestion,
 };
 use crate::image::{ImageSpec, Mode, reason};
 
@@ -174,7 +174,7 @@ fn build(file: File) -> Result<MachineConfig, String> {
     let mut c = MachineConfig { board: file.board.unwrap_or_default(), ..MachineConfig::default() };
     let text = |e: ConfigError| e.to_string();
     if let Some(cpu) = file.cpu {
-        c.cpu = CpuChoice::parse(&cpu).map_err(text)?;
+        c.cpu = parse_cpu(&cpu).map_err(text)?;
     }
     if let Some(memory) = file.memory {
         c.memory = memory.bytes()?;
@@ -253,7 +253,7 @@ mod tests {
         }
         let c = load(&[FULL]).unwrap();
         assert_eq!((c.memory, c.rate.hz(), c.seed, c.boot.as_str()), (16 << 20, 33_000_000, 7, "ca"));
-        assert_eq!(c.cpu, CpuChoice::parse("486,-fpu").unwrap());
+        assert_eq!(c.cpu, parse_cpu("486,-fpu").unwrap());
         assert_eq!(c.disks[0], ImageSpec { path: "/c.img".into(), mode: Mode::Write, size: Some(1024) });
         assert_eq!((c.floppies.len(), &c.floppies[1], &c.cdroms[0]), (2, &None, &None));
         assert_eq!(c.kernel.unwrap().modules, [(PathBuf::from("/m"), "x y".to_owned())]);

@@ -8,7 +8,7 @@ mod file;
 mod size;
 mod suggest;
 
-pub use cpu::{CPU_MODELS, CpuChoice};
+pub use cpu::parse_cpu;
 pub use date::RtcStart;
 pub use file::{load_files, parse_module};
 pub use size::parse_size;
@@ -17,6 +17,7 @@ pub use suggest::suggestion;
 use std::path::PathBuf;
 
 use emu_core::ClockRate;
+use emu_core::cpu::Model;
 
 use crate::image::ImageSpec;
 
@@ -129,7 +130,7 @@ pub struct MachineConfig {
     /// Which board.
     pub board: BoardKind,
     /// Which CPU.
-    pub cpu: CpuChoice,
+    pub cpu: Model,
     /// Bytes of RAM.
     pub memory: u64,
     /// Ticks per second of guest time.
@@ -160,7 +161,7 @@ impl Default for MachineConfig {
     fn default() -> Self {
         MachineConfig {
             board: BoardKind::Pc,
-            cpu: CpuChoice::default(),
+            cpu: cpu::DEFAULT,
             memory: 128 << 20,
             rate: ClockRate::DEFAULT,
             rtc: RtcStart::default(),

@@ -5,13 +5,13 @@
 
 mod frame;
 mod pace;
-//mod runner;
+mod runner;
 mod script;
 mod serial;
 
 pub use frame::{Frame, TextFrame};
 pub use pace::Pacer;
-//pub use runner::{End, Runner, RunnerOptions};
+pub use runner::{End, Runner, RunnerOptions};
 pub use script::{Action, Script};
 pub use serial::{SerialError, SerialLink};
 
@@ -20,6 +20,15 @@ use std::path::PathBuf;
 use emu_core::Input;
 
 use crate::image::ImageSpec;
+
+/// What the machine's thread sends to a display.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Show {
+    /// The screen.
+    Frame(Frame),
+    /// One line for the person.
+    Notice(String),
+}
 
 /// What a front end asks of the machine's thread.
 #[derive(Clone, Debug, PartialEq)]

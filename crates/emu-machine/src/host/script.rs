@@ -78,6 +78,12 @@ impl Script {
         self.actions.is_empty() && self.keys.is_empty()
     }
 
+    /// Whether only the guest can bring the script on.
+    #[must_use]
+    pub fn waits_for_the_guest(&self) -> bool {
+        self.keys.is_empty() && matches!(self.actions.front(), Some(Action::WaitFor(_)))
+    }
+
     /// What the script is at, for messages: `waiting for "A:\>"`.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -1,0 +1,363 @@
+//! The loop of the machine's thread: it runs the CPU, carries inputs in and output out, and keeps the pace.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use emu_core::{Input, Output, Stop, Ticks};
+
+use super::script::Step;
+use super::{Command, Pacer, Script, SerialLink, Show};
+use crate::image::{Medium, open};
+use crate::machine::Machine;
+
+/// Guest time of one stretch between two looks at the front ends, in milliseconds: short, as a slow host may take ten
+/// times as long for it.
+const STRETCH_MS: u64 = 4;
+/// Host time between two pictures of the screen.
+const FRAME: Duration = Duration::from_millis(25);
+/// The longest sleep of a paced machine, so that timers of the guest come near their time.
+const NAP: Duration = Duration::from_millis(10);
+/// Guest time between two key events of a person: terminals send bursts that no keyboard could.
+const KEY_GAP_MS: u64 = 4;
+/// Key events that wait at the most; a longer paste loses its end.
+const MAX_KEYS: usize = 1 << 16;
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest switched the machine off.
+    PowerOff,
+    /// The guest wrote this value to the exit port.
+    Exit(u32),
+    /// The script is done, and nobody watches.
+    ScriptDone,
+    /// A front end asked for it.
+    Quit,
+    /// This signal asked for it.
+    Signal(i32),
+    /// The host time given for the run is over.
+    Timeout,
+    /// The CPU shut down.
+    TripleFault,
+    /// The CPU is halted with interrupts off, for good.
+    Dead,
+    /// Something on the host failed.
+    Host(String),
+}
+
+/// How a machine is run.
+#[derive(Debug)]
+pub struct RunnerOptions {
+    /// Whether guest time is held back to host time.
+    pub pace: bool,
+    /// What to do in the person's place.
+    pub script: Script,
+    /// Whether the run ends with the script.
+    pub end_with_script: bool,
+    /// Whether somebody watches, who may reset a machine that died.
+    pub attended: bool,
+    /// Host time that the run may take.
+    pub timeout: Option<Duration>,
+    /// Whether a triple fault resets the CPU, as on a real board, instead of ending the run.
+    pub reset_on_triple_fault: bool,
+    /// The serial ports' links, COM1 first.
+    pub serials: Vec<SerialLink>,
+    /// Where the debug console's bytes go.
+    pub debug: Option<SerialLink>,
+    /// Where pictures of the screen go.
+    pub show: Option<Sender<Show>>,
+}
+
+/// A machine being run.
+pub struct Runner {
+    /// The machine.
+    pub machine: Machine,
+    options: RunnerOptions,
+    commands: Receiver<Command>,
+    pacer: Pacer,
+    started: Instant,
+    next_frame: Instant,
+    shown_generation: Option<u64>,
+    keys: VecDeque<Input>,
+    key_wake: Ticks,
+    /// Since when the CPU has been halted with interrupts off.
+    dead_since: Option<Ticks>,
+    said_dead: bool,
+    log: Vec<(Ticks, Input)>,
+    end: Option<End>,
+}
+
+impl core::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Runner").field("now", &self.machine.system.now()).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// A runner of `machine`, from where it stands.
+    #[must_use]
+    pub fn new(machine: Machine, options: RunnerOptions, commands: Receiver<Command>) -> Runner {
+        let now = Instant::now();
+        let pacer = Pacer::new(machine.rate(), now, machine.system.now());
+        Runner {
+            machine,
+            options,
+            commands,
+            pacer,
+            started: now,
+            next_frame: now,
+            shown_generation: None,
+            keys: VecDeque::new(),
+            key_wake: Ticks(0),
+            dead_since: None,
+            said_dead: false,
+            log: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Runs until something ends the run.
+    pub fn run(&mut self) -> End {
+        loop {
+            self.take_commands();
+            self.check_time();
+            self.run_script();
+            self.release_keys();
+            self.publish();
+            if let Some(end) = self.end.take() {
+                self.publish_now();
+                return end;
+            }
+            self.run_stretch();
+        }
+    }
+
+    /// Whether the script has come to its end.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        &self.options.script
+    }
+
+    /// Every input that the guest got, with its tick: with the configuration, all that it takes to repeat the run.
+    #[must_use]
+    pub fn input_log(&self) -> &[(Ticks, Input)] {
+        &self.log
+    }
+
+    /// Ends the run: closes the serial lines, and returns the machine and how many bytes were dropped.
+    #[must_use]
+    pub fn finish(self) -> (Machine, u64) {
+        let links = self.options.serials.into_iter().chain(self.options.debug);
+        let dropped = links.map(SerialLink::close).sum();
+        (self.machine, dropped)
+    }
+
+    fn milliseconds(&self, ms: u64) -> u64 {
+        self.machine.rate().ticks_in_us(ms * 1000)
+    }
+
+    /// Runs the CPU for a while, or sleeps if the guest is ahead of its time.
+    fn run_stretch(&mut self) {
+        let now = self.machine.system.now();
+        let mut until = now.after(self.milliseconds(STRETCH_MS)).min(self.options.script.wake());
+        if !self.keys.is_empty() {
+            until = until.min(self.key_wake);
+        }
+        if self.options.pace {
+            let instant = Instant::now();
+            let allowed = self.pacer.allowed(instant, now);
+            if allowed <= now {
+                return self.nap(self.pacer.until(instant, now + 1).clamp(Duration::from_millis(1), NAP));
+            }
+            until = until.min(allowed);
+        }
+        let stop = self.machine.system.run(until.max(now + 1));
+        self.carry_output();
+        if stop == Stop::TripleFault {
+            self.triple_fault();
+        }
+        self.watch_for_death();
+        if self.options.pace && self.machine.system.now() >= until && self.is_halted() {
+            // Idle: the next thing happens at an event or an input.
+            let next = self.machine.system.bus.next_deadline();
+            let wait = self.pacer.until(Instant::now(), next);
+            self.nap(wait.min(NAP));
+        }
+    }
+
+    fn is_halted(&self) -> bool {
+        self.machine.system.cpu.activity == emu_core::cpu::Activity::Halted
+    }
+
+    /// Sleeps until a command comes, for `time` at the most.
+    fn nap(&mut self, time: Duration) {
+        match self.commands.recv_timeout(time) {
+            Ok(command) => self.obey(command),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(time),
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Input(key @ Input::Key { .. }) => {
+                if self.keys.len() < MAX_KEYS {
+                    self.keys.push_back(key);
+                }
+            }
+            Command::Input(input) => self.input(input),
+            Command::Insert { drive, image } => {
+                let medium = if drive.starts_with("cd") { Medium::Cd } else { Medium::Floppy };
+                match open(&image, medium) {
+                    Ok(image) => {
+                        let number = self.machine.system.bus.attach_image(image.backend);
+                        self.input(Input::Insert { drive, image: number });
+                    }
+                    Err(e) => self.notice(e.to_string()),
+                }
+            }
+            Command::Screenshot(path) => {
+                let done = self.machine.write_screenshot(&path);
+                self.notice(done.map_or_else(|e| e.to_string(), |()| format!("wrote {}", path.display())));
+            }
+            Command::Quit => self.end = Some(End::Quit),
+            Command::Signal(n) => self.end = Some(End::Signal(n)),
+        }
+    }
+
+    /// Hands an input to the guest now, and logs it.
+    fn input(&mut self, input: Input) {
+        let taken = self.machine.system.input(&input);
+        if !taken && matches!(input, Input::Eject { .. } | Input::Insert { .. } | Input::PowerButton) {
+            self.notice("this machine has no such thing".into());
+        }
+        self.log.push((self.machine.system.now(), input));
+    }
+
+    /// Lets the next key through when its time has come.
+    fn release_keys(&mut self) {
+        let now = self.machine.system.now();
+        if now >= self.key_wake
+            && let Some(key) = self.keys.pop_front()
+        {
+            self.input(key);
+            self.key_wake = now.after(self.milliseconds(KEY_GAP_MS));
+        }
+    }
+
+    fn check_time(&mut self) {
+        if self.options.timeout.is_some_and(|t| self.started.elapsed() >= t) {
+            self.end.get_or_insert(End::Timeout);
+        }
+    }
+
+    fn run_script(&mut self) {
+        if self.options.script.is_finished() {
+            if self.options.end_with_script {
+                self.end.get_or_insert(End::ScriptDone);
+            }
+            return;
+        }
+        let machine = &self.machine;
+        let steps = self.options.script.step(machine.system.now(), || machine.screen_text());
+        for step in steps {
+            let done = match step {
+                Step::Input(input) => {
+                    self.input(input);
+                    Ok(())
+                }
+                Step::Screenshot(path) => self.machine.write_screenshot(&path),
+                Step::ScreenText(path) => self.machine.write_screen_text(&path),
+            };
+            if let Err(e) = done {
+                self.end = Some(End::Host(e.to_string()));
+            }
+        }
+    }
+
+    fn carry_output(&mut self) {
+        let mut serial: [Vec<u8>; 4] = Default::default();
+        let mut debug = Vec::new();
+        for (_, output) in self.machine.system.bus.take_output() {
+            match output {
+                Output::Serial { port, byte } => serial[usize::from(port & 3)].push(byte),
+                Output::Debug(byte) => debug.push(byte),
+                Output::Exit(value) => self.end = Some(End::Exit(value)),
+                Output::PowerOff => self.end = Some(End::PowerOff),
+                Output::Parallel { .. } | Output::Post(_) | Output::Speaker(_) => {}
+            }
+        }
+        for (port, bytes) in serial.iter().enumerate().filter(|(_, b)| !b.is_empty()) {
+            self.options.script.saw_serial(bytes);
+            if let Some(link) = self.options.serials.get_mut(port) {
+                link.send(bytes);
+            }
+        }
+        if let (Some(link), false) = (&mut self.options.debug, debug.is_empty()) {
+            link.send(&debug);
+        }
+    }
+
+    /// A shutdown cycle resets a PC. Guests that use it to leave protected mode say so in the CMOS shutdown byte; for the
+    /// others it is the end, as nothing good ever follows.
+    fn triple_fault(&mut self) {
+        if self.options.reset_on_triple_fault || self.machine.shutdown_code() != 0 {
+            self.machine.system.bus.cpu_lines(0).reset = true;
+        } else {
+            self.end = Some(End::TripleFault);
+        }
+    }
+
+    /// Notices a CPU that stays halted with interrupts off for a second of guest time.
+    fn watch_for_death(&mut self) {
+        if !self.machine.is_halted_for_good() {
+            self.dead_since = None;
+            self.said_dead = false;
+            return;
+        }
+        let now = self.machine.system.now();
+        let since = *self.dead_since.get_or_insert(now);
+        if now.since(since) < self.machine.rate().hz() {
+            return;
+        }
+        if self.options.attended {
+            if !core::mem::replace(&mut self.said_dead, true) {
+                self.notice("the CPU is halted with interrupts off; Ctrl-] then r resets, q quits".into());
+            }
+        } else if self.options.script.is_finished() || self.options.script.waits_for_the_guest() {
+            self.end.get_or_insert(End::Dead);
+        }
+    }
+
+    fn notice(&self, text: String) {
+        if let Some(show) = &self.options.show {
+            let _ = show.send(Show::Notice(text));
+        }
+    }
+
+    /// Sends a picture of the screen, if the last one is old and something may have changed.
+    fn publish(&mut self) {
+        if self.options.show.is_some() && Instant::now() >= self.next_frame {
+            self.publish_now();
+        }
+    }
+
+    fn publish_now(&mut self) {
+        let Some(show) = &self.options.show else { return };
+        self.next_frame = Instant::now() + FRAME;
+        let generation = self.machine.screen_generation();
+        if generation.is_some() && generation == self.shown_generation {
+            return;
+        }
+        if show.len() < 4 && show.send(Show::Frame(self.machine.frame())).is_ok() {
+            self.shown_generation = generation;
+        }
+    }
+}
