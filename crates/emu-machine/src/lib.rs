@@ -1,11 +1,17 @@
 //! Everything around the emulated machine that touches the host: boards, configuration, disk images, direct boot, and
 //! the loop that runs a machine beside its front ends.
 
+mod board;
 pub mod boot;
 pub mod config;
 pub mod host;
 pub mod image;
 pub mod keys;
+mod machine;
+mod report;
 pub mod screen;
 #[cfg(test)]
 mod testing;
+
+pub use machine::{BuildError, Machine, OutputError};
+pub use report::describe_cpu;

@@ -1,6 +1,5 @@
 //! The terminal as the machine's screen and keyboard.
 
-mod cp437;
 mod guard;
 mod keys;
 mod menu;
@@ -12,9 +11,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use emu_machine::host::{Command, Frame};
+use emu_machine::host::{Command, Frame, Show};
 
 use guard::TerminalGuard;
+pub(crate) use guard::restore_on_panic;
 use menu::Menu;
 use paint::Painter;
 use view::compose;
@@ -28,15 +28,15 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Takes over the terminal: `frames` are drawn, keys go to `commands`.
+    /// Takes over the terminal: `shows` are drawn, keys go to `commands`.
     ///
     /// # Errors
     /// When the terminal can't be switched.
-    pub(crate) fn start(frames: Receiver<Frame>, commands: Sender<Command>) -> std::io::Result<Terminal> {
+    pub(crate) fn start(shows: Receiver<Show>, commands: Sender<Command>) -> std::io::Result<Terminal> {
         let guard = TerminalGuard::new()?;
         let thread = std::thread::spawn(move || {
             let _guard = guard;
-            if run(&frames, &commands).is_err() {
+            if run(&shows, &commands).is_err() {
                 // The terminal is gone: nobody is there any more.
                 let _ = commands.send(Command::Signal(guard::HANGUP));
             }
@@ -50,16 +50,20 @@ impl Terminal {
     }
 }
 
-fn run(frames: &Receiver<Frame>, commands: &Sender<Command>) -> std::io::Result<()> {
+fn run(shows: &Receiver<Show>, commands: &Sender<Command>) -> std::io::Result<()> {
     let mut painter = Painter::default();
     let mut menu = Menu::default();
     let mut frame = Frame::Text(Default::default());
     let mut dirty = true;
     loop {
-        match frames.try_recv() {
-            Ok(new) => {
+        match shows.try_recv() {
+            Ok(Show::Frame(new)) => {
                 dirty |= new != frame;
                 frame = new;
+            }
+            Ok(Show::Notice(text)) => {
+                menu = Menu::Message(text);
+                dirty = true;
             }
             Err(crossbeam_channel::TryRecvError::Empty) => {}
             Err(crossbeam_channel::TryRecvError::Disconnected) => return Ok(()),

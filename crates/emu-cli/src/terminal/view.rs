@@ -1,8 +1,7 @@
 //! What the terminal shall show: the guest's screen, cut or scaled to the terminal, with the menu's line over it.
 
+use emu_devices::vga::cp437;
 use emu_machine::host::{Frame, TextFrame};
-
-use super::cp437;
 
 /// A colour of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +102,7 @@ fn first_visible(cursor: usize, all: usize, room: usize) -> usize {
 fn text_cell((code, attribute): (u8, u8), blinks: bool) -> Cell {
     let background = if blinks { attribute >> 4 & 7 } else { attribute >> 4 };
     Cell {
-        c: cp437::to_char(code),
+        c: Some(cp437(code)).filter(|&c| c != '\u{A0}').unwrap_or(' '),
         fg: Colour::Vga(attribute & 15),
         bg: Colour::Vga(background),
         blink: blinks && attribute & 0x80 != 0,

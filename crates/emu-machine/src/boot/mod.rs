@@ -11,7 +11,7 @@ mod memory_map;
 pub mod multiboot;
 mod reader;
 
-pub use memory_map::{MapEntry, MapKind, pc_memory_map};
+pub use memory_map::{MapEntry, MapKind, PCI_HOLE, pc_memory_map};
 
 /// The files of a kernel, read.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Serial lines over TCP and Unix sockets. A server takes one client at a time; while there is none, bytes vanish, as on
 //! a line with nothing at its end.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

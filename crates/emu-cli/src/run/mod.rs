@@ -1,0 +1,117 @@
+//! `emu run`.
+
+mod args;
+mod choose;
+mod exit;
+mod signals;
+
+pub(crate) use args::{RunArgs, script_of};
+pub(crate) use exit::exit_codes_help;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use emu_machine::host::{Action, Command, End, Runner, RunnerOptions, Script, SerialLink};
+use emu_machine::{Machine, describe_cpu};
+
+use crate::terminal::{Terminal, restore_on_panic};
+use args::Display;
+use choose::choose;
+use exit::{Failure, code_of};
+
+/// Runs a machine as the arguments say; returns the exit code.
+pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
+    let display = display_of(&args)?;
+    let chosen = choose(&args)?;
+    if !args.quiet {
+        eprintln!("emu: {}", chosen.summary);
+    }
+    let config = chosen.machine.config.clone();
+    let (commands, inbox) = unbounded();
+    let mut notices = Vec::new();
+    let serials = open_serials(&config.serials, &commands, &mut notices)?;
+    let debug = match &args.debug_console {
+        Some(target) => Some(SerialLink::open(target, u8::MAX, &commands).map_err(Failure::host)?),
+        None => None,
+    };
+    if !args.quiet {
+        notices.iter().for_each(|n| eprintln!("emu: {n}"));
+    }
+    signals::forward(&commands).map_err(|e| Failure::host(format!("signals: {e}")))?;
+    let (show, terminal) = match display {
+        Display::None => (None, None),
+        Display::Terminal => {
+            restore_on_panic();
+            let (show, shows) = unbounded();
+            let terminal = Terminal::start(shows, commands.clone());
+            (Some(show), Some(terminal.map_err(|e| Failure::host(format!("terminal: {e}")))?))
+        }
+    };
+    let attended = terminal.is_some();
+    let options = RunnerOptions {
+        pace: args.pace.unwrap_or(attended),
+        end_with_script: !actions.is_empty() && !attended,
+        script: Script::new(actions, config.rate),
+        attended,
+        timeout: args.timeout.map(Duration::from_secs_f64),
+        reset_on_triple_fault: args.on_triple_fault == args::OnTripleFault::Reset,
+        serials,
+        debug,
+        show,
+    };
+    let mut runner = Runner::new(chosen.machine, options, inbox);
+    let end = runner.run();
+    let unfinished = (!runner.script().is_finished()).then(|| runner.script().describe());
+    let (machine, dropped) = runner.finish(); // drops the sender of frames, which ends the terminal's thread
+    if let Some(t) = terminal {
+        t.finish();
+    }
+    report(&args, machine, &end, unfinished.as_deref(), dropped);
+    Ok(code_of(&end, unfinished.is_some()))
+}
+
+fn display_of(args: &RunArgs) -> Result<Display, Failure> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    match args.display {
+        Some(Display::Terminal) if !terminal => {
+            Err(Failure::usage("--display terminal needs a terminal as standard input and output"))
+        }
+        Some(Display::Terminal) if args.uses_stdio() => {
+            Err(Failure::usage("--display terminal and a serial port on stdio can't share the terminal"))
+        }
+        Some(display) => Ok(display),
+        None if terminal && !args.uses_stdio() => Ok(Display::Terminal),
+        None => Ok(Display::None),
+    }
+}
+
+fn open_serials(
+    targets: &[emu_machine::config::SerialTarget],
+    commands: &Sender<Command>,
+    notices: &mut Vec<String>,
+) -> Result<Vec<SerialLink>, Failure> {
+    let mut links = Vec::new();
+    for (port, target) in targets.iter().enumerate() {
+        let link = SerialLink::open(target, port as u8, commands).map_err(Failure::host)?;
+        notices.extend(link.notice.as_ref().map(|n| format!("COM{} {n}", port + 1)));
+        links.push(link);
+    }
+    Ok(links)
+}
+
+/// Says how it ended.
+fn report(args: &RunArgs, mut machine: Machine, end: &End, unfinished: Option<&str>, dropped: u64) {
+    if dropped > 0 {
+        eprintln!("emu: {dropped} bytes of serial output were dropped: nobody took them");
+    }
+    if let Some(line) = exit::describe(end, unfinished).filter(|_| !args.quiet || code_of(end, false) != 0) {
+        eprintln!("emu: {line}");
+    }
+    if matches!(end, End::TripleFault | End::Dead) {
+        eprint!("{}", describe_cpu(&mut machine.system));
+    }
+    if args.state_hash {
+        eprintln!("emu: tick {} state {}", machine.system.now().0, machine.system.hash());
+    }
+}

@@ -1,0 +1,6 @@
+//! Boards: which chips a machine has, and how they are wired. Wiring only; chips live in emu-devices.
+
+mod cmos;
+mod memory;
+pub(crate) mod pc;
+mod rom;

@@ -1,0 +1,131 @@
+//! The PCI PC: i440FX and PIIX3 with PIIX4's power management, as most guests of the last thirty years know it.
+//!
+//! | PCI | |
+//! | --- | --- |
+//! | 00:00.0 | i440FX host bridge |
+//! | 00:01.0, .1, .3 | PIIX3 ISA bridge, IDE; PIIX4 power management |
+//! | 00:02.0 | VGA with dispi |
+
+use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
+use emu_core::System;
+use emu_devices::debug_ports::{self, DebugPorts};
+use emu_devices::i440fx::{self, I440fx};
+use emu_devices::i8237::{self, Dma, DmaBoard};
+use emu_devices::i8254::{I8254, PitWires};
+use emu_devices::i8259::{self, DualPic, PicKind, PicWires};
+use emu_devices::mc146818::{Mc146818, RtcWires};
+use emu_devices::piix3::isa::REGION_RESET_CONTROL;
+use emu_devices::piix3::{IsaBridgeWires, Piix3Isa};
+use emu_devices::piix4_pm::{Piix4Pm, PmWires, REGION_APM};
+use emu_devices::port61::{self, Port61, Port61Wires};
+use emu_devices::port92::{Port92, Port92Wires};
+use emu_devices::vga::{Vga, VgaConfig};
+
+use super::memory::{BoardMemory, lay_out};
+use super::{cmos, rom};
+use crate::config::MachineConfig;
+use crate::machine::BuildError;
+
+/// The PCI device number of PIIX3 and the functions of PIIX4.
+const SOUTH_BRIDGE: u8 = 1;
+/// Video memory: room for 1600x1200 in 32 bits, as the dispi interface's users expect.
+const VIDEO_MEMORY: u32 = 16 << 20;
+
+/// The wires that lead to interrupt inputs, and what they are made from.
+struct Interrupts {
+    pic: DeviceId,
+}
+
+impl Interrupts {
+    /// A wire to ISA interrupt `irq`. Each driver needs one of its own; the inputs see their OR.
+    fn wire(&self, bus: &mut Bus, irq: u16) -> Wire {
+        bus.wire_to(Sink::Pin(self.pic, irq))
+    }
+}
+
+/// Builds the board of `config`.
+pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
+    let firmware = match &config.bios {
+        Some(path) => rom::read_firmware(path)?,
+        None => Vec::new(),
+    };
+    let video = config.vga_bios.as_deref().map(rom::read_video_bios).transpose()?.unwrap_or_default();
+    let BoardMemory { mut mem, rom, low } = lay_out(config.memory, &firmware, &video)?;
+    let mut bus = Bus::new(config.rate, 1);
+    let b = &mut bus;
+    let interrupts = core_chips(b, config, low);
+    pci_chips(b, &interrupts, rom);
+    let vga = VgaConfig {
+        vram: VIDEO_MEMORY,
+        pci: Some(PciAddress { bus: 0, device: 2, function: 0 }),
+        rom: video,
+    };
+    Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
+    Ok(System::new(config.cpu, mem, bus))
+}
+
+/// The chips of the system board that every AT has.
+fn core_chips(b: &mut Bus, config: &MachineConfig, low_memory: u64) -> Interrupts {
+    let intr = b.wire_to(Sink::Intr(0));
+    let pic = b.add(Box::new(DualPic::new(PicKind::Piix, PicWires { intr })));
+    b.map_ports(pic, 0x20, 2, i8259::REGION_MASTER, 1);
+    b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
+    b.map_ports(pic, 0x4D0, 2, i8259::REGION_ELCR, 1);
+    b.add_interrupt_controller(pic);
+    let interrupts = Interrupts { pic };
+
+    let (gate2, out2) = (b.wire(), b.wire());
+    let out0 = interrupts.wire(b, 0);
+    let pit = b.add(Box::new(I8254::new(PitWires { out0, out2 })));
+    b.map_ports(pit, 0x40, 4, 0, 1);
+    b.connect(gate2, Sink::Pin(pit, 2));
+    let nmi = b.wire_to(Sink::Nmi(0));
+    let port61 = b.add(Box::new(Port61::new(Port61Wires { gate2, nmi })));
+    b.map_ports(port61, 0x61, 1, 0, 1);
+    b.connect(out2, Sink::Pin(port61, port61::PIN_OUT2));
+
+    let nmi_mask = b.wire_to(Sink::Pin(port61, port61::PIN_NMI_MASK));
+    let mut rtc = Mc146818::new(RtcWires { irq: interrupts.wire(b, 8), nmi_mask }, config.rtc.to_unix());
+    cmos::fill(&mut rtc, config, &[], low_memory);
+    let rtc = b.add(Box::new(rtc));
+    b.map_ports(rtc, 0x70, 2, 0, 1);
+
+    let dma = b.add(Box::new(Dma::new(DmaBoard::At)));
+    b.map_ports(dma, 0x00, 32, i8237::REGION_BYTE, 1);
+    b.map_ports(dma, 0xC0, 32, i8237::REGION_WORD, 1);
+    b.map_ports(dma, 0x80, 16, i8237::REGION_PAGE, 1);
+    b.set_dma_controller(dma);
+
+    let wires = Port92Wires { a20: b.wire_to(Sink::A20), reset: b.wire_to(Sink::CpuReset) };
+    let port92 = b.add(Box::new(Port92::new(wires)));
+    b.map_ports(port92, 0x92, 1, 0, 1);
+
+    let debug = b.add(Box::new(DebugPorts::new()));
+    b.map_ports(debug, 0xE9, 1, debug_ports::REGION_E9, 1);
+    b.map_ports(debug, 0x402, 1, debug_ports::REGION_402, 1);
+    b.map_ports(debug, 0xF4, 4, debug_ports::REGION_EXIT, 4);
+    interrupts
+}
+
+/// The chipset.
+fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [emu_core::mem::Target; i440fx::SEGMENTS]) {
+    let host = b.add(Box::new(I440fx::new("i440fx", rom)));
+    b.map_ports(host, 0xCF8, 4, i440fx::REGION_ADDRESS, 4);
+    b.map_ports(host, 0xCFC, 4, i440fx::REGION_DATA, 4);
+
+    let mut irq = [Wire::NONE; 16];
+    for n in [3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15] {
+        irq[usize::from(n)] = interrupts.wire(b, n);
+    }
+    let wires = IsaBridgeWires {
+        irq,
+        hard_reset: b.wire_to(Sink::MachineReset),
+        soft_reset: b.wire_to(Sink::CpuReset),
+    };
+    let isa = b.add(Box::new(Piix3Isa::new("piix3", SOUTH_BRIDGE, wires)));
+    b.map_ports(isa, 0xCF9, 1, REGION_RESET_CONTROL, 1);
+
+    let sci = interrupts.wire(b, 9);
+    let pm = b.add(Box::new(Piix4Pm::new("piix4pm", SOUTH_BRIDGE, PmWires { sci, smi: Wire::NONE })));
+    b.map_ports(pm, 0xB2, 2, REGION_APM, 1);
+}

@@ -1,0 +1,74 @@
+//! What a person gets to read when a machine has died: registers, and the code at the instruction pointer.
+
+use core::fmt::Write;
+
+use emu_core::System;
+use emu_core::cpu::{Mode, Segment};
+
+const NAMES: [&str; 8] = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"];
+const SEGMENTS: [&str; 6] = ["ES", "CS", "SS", "DS", "FS", "GS"];
+/// Bytes of code that are shown from the instruction pointer on.
+const CODE: usize = 24;
+
+/// Registers of the CPU whose turn it is, and the bytes of code at its instruction pointer; several lines.
+#[must_use]
+pub fn describe_cpu(system: &mut System) -> String {
+    let mut out = String::new();
+    let cpu = &system.cpu;
+    let long = cpu.mode.has(Mode::LONG);
+    let _ = writeln!(out, "tick {}  {}", system.now().0, mode_name(cpu.mode));
+    let count = if long { 16 } else { 8 };
+    for (i, value) in cpu.regs.iter().take(count).enumerate() {
+        let name = NAMES.get(i).map_or_else(|| format!("R{i}"), |n| format!("{}{n}", if long { 'R' } else { 'E' }));
+        let _ = if long { write!(out, "{name:>3}={value:016x}") } else { write!(out, "{name:>3}={:08x}", *value as u32) };
+        out.push(if i % 4 == 3 { '\n' } else { ' ' });
+    }
+    let _ = writeln!(out, "RIP={:016x} EFLAGS={:08x} CPL={}", cpu.rip, cpu.eflags(), cpu.cpl);
+    for (name, s) in SEGMENTS.iter().zip(&cpu.seg) {
+        segment(&mut out, name, s);
+    }
+    segment(&mut out, "TR", &cpu.tr);
+    segment(&mut out, "LDT", &cpu.ldtr);
+    let _ = writeln!(out, "GDT={:016x}/{:04x} IDT={:016x}/{:04x}", cpu.gdtr.base, cpu.gdtr.limit, cpu.idtr.base, cpu.idtr.limit);
+    let _ = writeln!(
+        out,
+        "CR0={:08x} CR2={:016x} CR3={:016x} CR4={:08x} EFER={:04x}",
+        cpu.cr0, cpu.cr2, cpu.cr3, cpu.cr4, cpu.efer
+    );
+    code(&mut out, system);
+    out
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        m if m.has(Mode::CODE64) => "64-bit mode",
+        m if m.has(Mode::LONG) => "compatibility mode",
+        m if m.has(Mode::V86) => "virtual 8086 mode",
+        m if m.has(Mode::PE) && m.has(Mode::CODE32) => "32-bit protected mode",
+        m if m.has(Mode::PE) => "16-bit protected mode",
+        _ => "real mode",
+    }
+}
+
+fn segment(out: &mut String, name: &str, s: &Segment) {
+    let _ = writeln!(out, "{name:>3}={:04x} base={:016x} limit={:08x} attr={:04x}", s.sel, s.base, s.limit, s.attr);
+}
+
+/// The code bytes; a translation that faults ends them.
+fn code(out: &mut String, system: &mut System) {
+    let start = system.cpu.seg[emu_core::cpu::seg::CS].base.wrapping_add(system.cpu.rip);
+    let _ = write!(out, "code at {start:x}:");
+    for i in 0..CODE as u64 {
+        let lin = system.wrap_linear(start.wrapping_add(i));
+        match system.peek_translation(lin).map(|pa| system.mem.load::<u8>(pa)) {
+            Some(byte) => {
+                let _ = write!(out, " {byte:02x}");
+            }
+            None => {
+                out.push_str(" (not mapped)");
+                break;
+            }
+        }
+    }
+    out.push('\n');
+}
