@@ -241,6 +241,10 @@ impl Bus {
         f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
     ) -> R {
         let result = self.call_raw(mem, now, id, f);
+        // Chips drive their outputs after every access, and mostly to the levels that they have.
+        if self.effects.wires.iter().all(|&(wire, level)| self.lines.is_at(wire, level)) {
+            self.effects.wires.clear();
+        }
         if !self.effects.wires.is_empty() || !self.effects.signals.is_empty() || !self.effects.dma_kicks.is_empty() {
             self.ripple(mem, now);
         }

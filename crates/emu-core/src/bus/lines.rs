@@ -94,6 +94,11 @@ impl Lines {
         self.routes.get(wire.0 as usize).is_some_and(|r| r.len() == 1 && self.sinks[r[0]] == sink)
     }
 
+    /// Whether `wire` has `level`, or does not exist.
+    pub(super) fn is_at(&self, wire: Wire, level: bool) -> bool {
+        self.levels.get(wire.0 as usize).is_none_or(|&l| l == level)
+    }
+
     /// Sets a level; calls `changed` for each sink whose own level changes with it.
     pub(super) fn set(&mut self, wire: Wire, level: bool, mut changed: impl FnMut(Sink, bool)) {
         let w = wire.0 as usize;
