@@ -12,6 +12,7 @@ pub mod fpu;
 pub mod input;
 pub mod mem;
 pub mod sched;
+pub mod simd;
 pub mod state;
 mod system;
 pub mod time;

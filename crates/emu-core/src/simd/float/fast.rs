@@ -1,0 +1,110 @@
+//! Host arithmetic where it provably gives what [`super::soft`] gives.
+//!
+//! Conditions: MXCSR is in its default mode (checked by the caller), the operands are normal numbers or zeros, and
+//! the result is a normal number above the smallest (or an exact zero). Then IEEE 754 fixes the bits, no exception
+//! but PE is possible, and PE needs deciding only while it is not set already; each operation decides it from an
+//! exact error term. `None` means: ask the software.
+
+use super::env::{Env, PE};
+use super::format::{Format, is_plain, is_zero};
+
+/// Whether a nonzero host result is certainly neither tiny nor overflowed.
+#[inline(always)]
+fn is_ordinary<F: Format>(r: u64) -> bool {
+    (r & F::MAGNITUDE).wrapping_sub(F::MIN_NORMAL + 1) < F::INF - F::MIN_NORMAL - 1
+}
+
+/// Significand with the implicit bit; `a` must be normal.
+#[inline(always)]
+fn significand<F: Format>(a: u64) -> u64 {
+    a & (F::MIN_NORMAL - 1) | F::MIN_NORMAL
+}
+
+/// Below a quarter of the largest number, so that no step of the error term can overflow.
+#[inline(always)]
+fn is_moderate<F: Format>(a: u64) -> bool {
+    a & F::MAGNITUDE < F::INF - 2 * F::MIN_NORMAL
+}
+
+/// a + b.
+#[inline(always)]
+pub(super) fn add<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
+    let r = F::host_add(a, b);
+    // A zero sum of plain operands is exact; +0 unless both are -0, as the host gives it.
+    if !(is_plain::<F>(a) && is_plain::<F>(b) && (is_ordinary::<F>(r) || is_zero::<F>(r))) {
+        return None;
+    }
+    if !env.inexact_known() {
+        if !(is_moderate::<F>(a) && is_moderate::<F>(b)) {
+            return None;
+        }
+        // Knuth's two-sum: the rounding error of an addition, exactly.
+        let minus = |x: u64, y: u64| F::host_add(x, y ^ F::SIGN);
+        let b_part = minus(r, a);
+        let error = F::host_add(minus(a, minus(r, b_part)), minus(b, b_part));
+        if !is_zero::<F>(error) {
+            env.raise(PE);
+        }
+    }
+    Some(r)
+}
+
+/// a × b.
+#[inline(always)]
+pub(super) fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
+    let r = F::host_mul(a, b);
+    if !(is_plain::<F>(a) && is_plain::<F>(b)) {
+        return None;
+    }
+    if !is_ordinary::<F>(r) {
+        return (is_zero::<F>(a) || is_zero::<F>(b)).then_some(r);
+    }
+    if !env.inexact_known() {
+        // Exact if the product of the significands, of 2·FRAC+1 or +2 bits, fits into FRAC+1.
+        let product = u128::from(significand::<F>(a)) * u128::from(significand::<F>(b));
+        if product.trailing_zeros() < 127 - product.leading_zeros() - F::FRAC {
+            env.raise(PE);
+        }
+    }
+    Some(r)
+}
+
+/// a ÷ b.
+#[inline(always)]
+pub(super) fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
+    let r = F::host_div(a, b);
+    if !(is_plain::<F>(a) && is_plain::<F>(b) && is_ordinary::<F>(r)) {
+        return None;
+    }
+    if !env.inexact_known() {
+        // Exact if quotient × divisor is the dividend.
+        let product = u128::from(significand::<F>(r)) * u128::from(significand::<F>(b));
+        if !matches_significand::<F>(product, a) {
+            env.raise(PE);
+        }
+    }
+    Some(r)
+}
+
+/// The square root of a.
+#[inline(always)]
+pub(super) fn sqrt<F: Format>(a: u64, env: &mut Env) -> Option<u64> {
+    let r = F::host_sqrt(a);
+    if !(is_plain::<F>(a) && is_ordinary::<F>(r)) {
+        return None;
+    }
+    if !env.inexact_known() {
+        let product = u128::from(significand::<F>(r)) * u128::from(significand::<F>(r));
+        if !matches_significand::<F>(product, a) {
+            env.raise(PE);
+        }
+    }
+    Some(r)
+}
+
+/// Whether a product of two significands is that of `a`, which an exact result makes it up to a power of two.
+#[inline(always)]
+fn matches_significand<F: Format>(product: u128, a: u64) -> bool {
+    let aligned = u128::from(significand::<F>(a)) << F::FRAC;
+    product == aligned || product == aligned << 1
+}
