@@ -58,7 +58,7 @@ fn modes() -> Vec<u32> {
     let mut all = Vec::new();
     for rc in 0..4 {
         for (daz, ftz, pe) in [(0, 0, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 0)] {
-            all.push(env::DEFAULT | rc << 13 | daz * env::DAZ | ftz * env::FTZ | pe * env::PE);
+            all.push(env::DEFAULT + (rc << 13) + daz * env::DAZ + ftz * env::FTZ + pe * env::PE);
         }
     }
     all
@@ -80,7 +80,7 @@ fn operands<F: Format>(random: &mut Random, count: usize) -> Vec<u64> {
             2 => near(0, 4),
             3 => near(0, 1),
             4 => near(one, 66),
-            5 => near(one, 70) & !(F::MIN_NORMAL - 1 >> (pick >> 8 & 15)),
+            5 => near(one, 70) & !((F::MIN_NORMAL - 1) >> (pick >> 8 & 15)),
             6 => near((F::EMAX as u64 / 2) << F::FRAC, 3),
             _ => r & F::MAGNITUDE,
         });
@@ -299,7 +299,7 @@ fn shortcut_agrees_with_software() {
         let (r, a, b) = (random.next(), random.next(), random.next());
         // Clear a random number of low bits, so that exact results are common; keep exponents close.
         let trim = |x: u64, by: u64| x & !((1u64 << (by % 52)) - 1);
-        let exponent = |by: u64| 1023 + (by & 63) << 52;
+        let exponent = |by: u64| (1023 + (by & 63)) << 52;
         let a = trim(a, r) & !F64::INF | exponent(r >> 8);
         let b = trim(b, r >> 16) & !F64::INF | exponent(r >> 24);
         for op in 0..4 {

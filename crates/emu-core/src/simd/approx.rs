@@ -23,7 +23,7 @@ pub fn rcp(x: u32) -> u32 {
         // 1/x < 2^-126 would be denormal.
         0xfd.. => sign,
         _ => {
-            let q = ((1 << 26) / (4097 + 2 * (mantissa >> 12)) + 1) / 2;
+            let q = ((1u32 << 26) / (4097 + 2 * (mantissa >> 12))).div_ceil(2);
             pack(sign, 253 - exponent, q)
         }
     }
@@ -41,7 +41,7 @@ pub fn rsqrt(x: u32) -> u32 {
         _ => {
             let odd = (exponent + 1) & 1;
             let middle = u64::from(2049 + 2 * (mantissa >> 13)) << odd;
-            let q = (((1u64 << 39) / middle).isqrt() + 1) / 2;
+            let q = ((1u64 << 39) / middle).isqrt().div_ceil(2);
             pack(0, (379 - exponent + odd) / 2, q as u32)
         }
     }

@@ -1,5 +1,6 @@
 //! The two binary formats, and taking their bit patterns apart.
 
+use super::super::lane::Lane;
 use super::env::{DE, Env, IE};
 
 /// A binary floating-point format; values are bit patterns in the low `WIDTH` bits of a `u64`.
@@ -26,6 +27,10 @@ pub trait Format: Copy + 'static {
     /// Smallest unbiased exponent of a normal number.
     const EMIN: i32 = 1 - Self::EMAX;
 
+    /// Lane `i` of a vector.
+    fn get<const N: usize>(v: &[u8; N], i: usize) -> u64;
+    /// Store lane `i` of a vector.
+    fn put<const N: usize>(bits: u64, v: &mut [u8; N], i: usize);
     /// Host sum, to nearest.
     fn host_add(a: u64, b: u64) -> u64;
     /// Host product, to nearest.
@@ -49,6 +54,14 @@ macro_rules! format {
             const WIDTH: u32 = <$bits>::BITS;
             const FRAC: u32 = $frac;
             const EMAX: i32 = $emax;
+            #[inline(always)]
+            fn get<const N: usize>(v: &[u8; N], i: usize) -> u64 {
+                <$bits as Lane>::get(v, i) as u64
+            }
+            #[inline(always)]
+            fn put<const N: usize>(bits: u64, v: &mut [u8; N], i: usize) {
+                (bits as $bits).put(v, i);
+            }
             #[inline(always)]
             fn host_add(a: u64, b: u64) -> u64 {
                 (<$host>::from_bits(a as $bits) + <$host>::from_bits(b as $bits)).to_bits() as u64

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod env;
 pub mod fast;
 pub mod format;
+pub mod packed;
 pub mod round;
 pub mod soft;
 

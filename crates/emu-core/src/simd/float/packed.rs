@@ -1,0 +1,209 @@
+//! Floating-point instructions on whole XMM registers: which lanes an operation reads and writes.
+//!
+//! [`Operation`]s work on one lane; [`Packed`] and [`Scalar`] lift them to vectors. Conversions and horizontal
+//! operations have shapes of their own.
+
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+use super::super::lane::{self, Lane};
+use super::env::{Env, Rounding};
+use super::format::{F32, F64, Format};
+use super::{arith, compare, convert};
+
+/// An XMM register in memory order.
+pub type Xmm = [u8; 16];
+
+/// One lane's result from the destination's lane `a`, the source's lane `b` and the immediate.
+pub trait Operation {
+    /// The result bits; exceptions go into `env`.
+    fn lane<F: Format>(a: u64, b: u64, imm: u8, env: &mut Env) -> u64;
+}
+
+macro_rules! operations {
+    ($($name:ident = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($e), "` of each lane.")]
+        #[derive(Debug)]
+        pub struct $name;
+        impl Operation for $name {
+            #[inline(always)]
+            fn lane<F: Format>($a: u64, $b: u64, $imm: u8, $env: &mut Env) -> u64 {
+                $e
+            }
+        }
+    )*};
+}
+
+operations! {
+    Add = |a, b, _imm, env| arith::add::<F>(a, b, env);
+    Sub = |a, b, _imm, env| arith::sub::<F>(a, b, env);
+    Mul = |a, b, _imm, env| arith::mul::<F>(a, b, env);
+    Div = |a, b, _imm, env| arith::div::<F>(a, b, env);
+    Sqrt = |a, b, _imm, env| arith::sqrt::<F>(a, b, env);
+    Min = |a, b, _imm, env| compare::min::<F>(a, b, env);
+    Max = |a, b, _imm, env| compare::max::<F>(a, b, env);
+    Compare = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
+    Round = |_a, b, imm, env| convert::round_integral::<F>(b, imm, env);
+    Rcp = |_a, b, _imm, _env| super::super::approx::rcp(b as u32).into();
+    Rsqrt = |_a, b, _imm, _env| super::super::approx::rsqrt(b as u32).into();
+}
+
+/// A vector operation under MXCSR.
+pub trait Vector {
+    /// Bytes the source has in memory.
+    const SOURCE: usize;
+    /// `a` is the destination's old value, `b` the source, in its low bytes if it is shorter than 16.
+    fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm;
+}
+
+/// `O` on every lane of format `F`.
+#[derive(Debug)]
+pub struct Packed<F, O>(PhantomData<(F, O)>);
+
+impl<F: Format, O: Operation> Vector for Packed<F, O> {
+    const SOURCE: usize = 16;
+    #[inline]
+    fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
+        build::<F>(|i| O::lane::<F>(F::get(&a, i), F::get(&b, i), imm, env))
+    }
+}
+
+/// `O` on lane 0; the other lanes are the destination's.
+#[derive(Debug)]
+pub struct Scalar<F, O>(PhantomData<(F, O)>);
+
+impl<F: Format, O: Operation> Vector for Scalar<F, O> {
+    const SOURCE: usize = F::WIDTH as usize / 8;
+    #[inline]
+    fn apply(mut a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
+        F::put(O::lane::<F>(F::get(&a, 0), F::get(&b, 0), imm, env), &mut a, 0);
+        a
+    }
+}
+
+const fn lanes<F: Format>() -> usize {
+    128 / F::WIDTH as usize
+}
+
+/// A vector whose lane `i` of format `F` is `f(i)`.
+#[inline(always)]
+fn build<F: Format>(mut f: impl FnMut(usize) -> u64) -> Xmm {
+    let mut out = [0; 16];
+    for i in 0..lanes::<F>() {
+        F::put(f(i), &mut out, i);
+    }
+    out
+}
+
+macro_rules! vectors {
+    ($($(#[$doc:meta])* $name:ident$(<$f:ident>)?($source:expr) = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name$(<$f>(PhantomData<$f>))?;
+        impl$(<$f: Format>)? Vector for $name$(<$f>)? {
+            const SOURCE: usize = $source;
+            #[inline]
+            fn apply($a: Xmm, $b: Xmm, $imm: u8, $env: &mut Env) -> Xmm {
+                $e
+            }
+        }
+    )*};
+}
+
+vectors! {
+    /// Sums of neighbouring lanes, of `a` then of `b`.
+    HorizontalAdd<F>(16) = |a, b, _imm, env| build::<F>(|i| {
+        let (x, y) = neighbours::<F>(&a, &b, i);
+        arith::add::<F>(x, y, env)
+    });
+    /// Differences of neighbouring lanes, of `a` then of `b`.
+    HorizontalSub<F>(16) = |a, b, _imm, env| build::<F>(|i| {
+        let (x, y) = neighbours::<F>(&a, &b, i);
+        arith::sub::<F>(x, y, env)
+    });
+    /// Differences in even lanes, sums in odd lanes.
+    AddSub<F>(16) = |a, b, _imm, env| build::<F>(|i| {
+        let (x, y) = (F::get(&a, i), F::get(&b, i));
+        if i & 1 == 0 { arith::sub::<F>(x, y, env) } else { arith::add::<F>(x, y, env) }
+    });
+    /// Dot product: products of the lanes in `imm` 7:4, their sum into the lanes in `imm` 3:0.
+    DotProduct<F>(16) = |a, b, imm, env| dot_product::<F>(a, b, imm, env);
+    /// CVTPS2PD: the low two singles.
+    SinglesToDoubles(8) = |_a, b, _imm, env| build::<F64>(|i| convert::widen(F32::get(&b, i), env));
+    /// CVTPD2PS: two singles, the upper half zero.
+    DoublesToSingles(16) = |_a, b, _imm, env| {
+        build::<F32>(|i| if i < 2 { convert::narrow(F64::get(&b, i), env) } else { 0 })
+    };
+    /// CVTSS2SD.
+    SingleToDouble(4) = |a, b, _imm, env| {
+        build::<F64>(|i| if i == 0 { convert::widen(F32::get(&b, 0), env) } else { F64::get(&a, i) })
+    };
+    /// CVTSD2SS.
+    DoubleToSingle(8) = |a, b, _imm, env| {
+        build::<F32>(|i| if i == 0 { convert::narrow(F64::get(&b, 0), env) } else { F32::get(&a, i) })
+    };
+    /// CVTDQ2PS.
+    IntegersToSingles(16) = |_a, b, _imm, env| {
+        build::<F32>(|i| convert::from_int::<F32>(i32::get(&b, i).into(), env))
+    };
+    /// CVTDQ2PD: the low two integers.
+    IntegersToDoubles(8) = |_a, b, _imm, env| {
+        build::<F64>(|i| convert::from_int::<F64>(i32::get(&b, i).into(), env))
+    };
+    /// CVTPI2PS: two singles, the upper half kept.
+    PairToSingles(8) = |a, b, _imm, env| {
+        build::<F32>(|i| if i < 2 { convert::from_int::<F32>(i32::get(&b, i).into(), env) } else { F32::get(&a, i) })
+    };
+    /// CVTPS2DQ.
+    SinglesToIntegers(16) = |_a, b, _imm, env| to_integers::<F32>(b, 4, env.rounding(), env);
+    /// CVTTPS2DQ.
+    SinglesTruncated(16) = |_a, b, _imm, env| to_integers::<F32>(b, 4, Rounding::Zero, env);
+    /// CVTPD2DQ: two integers, the upper half zero.
+    DoublesToIntegers(16) = |_a, b, _imm, env| to_integers::<F64>(b, 2, env.rounding(), env);
+    /// CVTTPD2DQ: two integers, the upper half zero.
+    DoublesTruncated(16) = |_a, b, _imm, env| to_integers::<F64>(b, 2, Rounding::Zero, env);
+    /// CVTPS2PI: the low two singles.
+    SinglesToPair(8) = |_a, b, _imm, env| to_integers::<F32>(b, 2, env.rounding(), env);
+    /// CVTTPS2PI: the low two singles.
+    SinglesTruncatedToPair(8) = |_a, b, _imm, env| to_integers::<F32>(b, 2, Rounding::Zero, env);
+}
+
+/// The `count` low lanes as 32-bit integers, zero above them.
+#[inline(always)]
+fn to_integers<F: Format>(b: Xmm, count: usize, mode: Rounding, env: &mut Env) -> Xmm {
+    lane::build(|i| if i < count { convert::to_int::<F>(F::get(&b, i), 32, mode, env) as i32 } else { 0 })
+}
+
+/// Operands of lane `i` of a horizontal operation.
+#[inline(always)]
+fn neighbours<F: Format>(a: &Xmm, b: &Xmm, i: usize) -> (u64, u64) {
+    let half = lanes::<F>() / 2;
+    let v = if i < half { a } else { b };
+    let at = i % half * 2;
+    (F::get(v, at), F::get(v, at + 1))
+}
+
+/// Products, then sums pairwise, then the sum of the sums [SDM-2A DPPS]. An unmasked exception of one step keeps the
+/// next from being computed.
+fn dot_product<F: Format>(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
+    let mut terms = [0; 4];
+    let mut left = lanes::<F>();
+    for (i, term) in terms[..left].iter_mut().enumerate() {
+        if imm >> (4 + i) & 1 != 0 {
+            *term = arith::mul::<F>(F::get(&a, i), F::get(&b, i), env);
+        }
+    }
+    while left > 1 && !env.finish().1 {
+        left /= 2;
+        for i in 0..left {
+            terms[i] = arith::add::<F>(terms[2 * i], terms[2 * i + 1], env);
+        }
+    }
+    build::<F>(|i| if imm >> i & 1 != 0 { terms[0] } else { 0 })
+}
+
+/// The scalar comparison of COMISS (`signals`) and UCOMISS.
+#[inline]
+pub fn relate_low<F: Format>(a: Xmm, b: Xmm, signals: bool, env: &mut Env) -> Option<Ordering> {
+    compare::relate::<F>(F::get(&a, 0), F::get(&b, 0), signals, env)
+}
