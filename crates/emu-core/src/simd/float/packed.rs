@@ -183,23 +183,28 @@ fn neighbours<F: Format>(a: &Xmm, b: &Xmm, i: usize) -> (u64, u64) {
     (F::get(v, at), F::get(v, at + 1))
 }
 
-/// Products, then sums pairwise, then the sum of the sums [SDM-2A DPPS]. An unmasked exception of one step keeps the
-/// next from being computed.
+/// Products, then sums of neighbours, then of pairs [SDM-2A DPPS]. An unmasked exception of one step keeps the next
+/// from being computed. Every lane sums for itself, its partner's term first but for the last step: this shows in
+/// which of two NaNs a lane gets, and is what Intel's silicon does.
 fn dot_product<F: Format>(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
     let mut terms = [0; 4];
-    let mut left = lanes::<F>();
-    for (i, term) in terms[..left].iter_mut().enumerate() {
+    let count = lanes::<F>();
+    for (i, term) in terms[..count].iter_mut().enumerate() {
         if imm >> (4 + i) & 1 != 0 {
             *term = arith::mul::<F>(F::get(&a, i), F::get(&b, i), env);
         }
     }
-    while left > 1 && !env.finish().1 {
-        left /= 2;
-        for i in 0..left {
-            terms[i] = arith::add::<F>(terms[2 * i], terms[2 * i + 1], env);
+    let mut distance = 1;
+    while distance < count && !env.finish().1 {
+        let (old, last) = (terms, 2 * distance == count);
+        for i in 0..count {
+            let (own, other) = (old[i], old[i ^ distance]);
+            let (x, y) = if last { (own, other) } else { (other, own) };
+            terms[i] = arith::add::<F>(x, y, env);
         }
+        distance *= 2;
     }
-    build::<F>(|i| if imm >> i & 1 != 0 { terms[0] } else { 0 })
+    build::<F>(|i| if imm >> i & 1 != 0 { terms[i] } else { 0 })
 }
 
 /// The scalar comparison of COMISS (`signals`) and UCOMISS.
