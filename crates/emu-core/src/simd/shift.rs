@@ -35,6 +35,16 @@ shifts! {
     Psrad: i32 = |a, n| a >> n.min(31);
 }
 
+/// The vector as one integer.
+fn whole<const N: usize>(a: [u8; N]) -> u128 {
+    a.iter().rev().fold(0, |v, byte| v << 8 | u128::from(*byte))
+}
+
+/// The low bytes of an integer as a vector.
+fn bytes<const N: usize>(v: u128) -> [u8; N] {
+    lane::build(|i| (v >> (8 * i)) as u8)
+}
+
 /// The whole vector moved towards its high end, in bytes.
 #[derive(Debug)]
 pub struct Pslldq;
@@ -42,8 +52,7 @@ pub struct Pslldq;
 impl Shift for Pslldq {
     #[inline]
     fn shift<const N: usize>(a: [u8; N], count: u64) -> [u8; N] {
-        let by = count.min(N as u64) as usize;
-        lane::build(|i| if i >= by { a[i - by] } else { 0 })
+        bytes(whole(a).checked_shl(8 * count.min(16) as u32).unwrap_or(0))
     }
 }
 
@@ -54,7 +63,6 @@ pub struct Psrldq;
 impl Shift for Psrldq {
     #[inline]
     fn shift<const N: usize>(a: [u8; N], count: u64) -> [u8; N] {
-        let by = count.min(N as u64) as usize;
-        lane::build(|i| if i + by < N { a[i + by] } else { 0 })
+        bytes(whole(a).checked_shr(8 * count.min(16) as u32).unwrap_or(0))
     }
 }

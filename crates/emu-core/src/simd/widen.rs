@@ -129,7 +129,10 @@ impl BinaryImm for Pclmulqdq {
     fn apply<const N: usize>(a: [u8; N], b: [u8; N], imm: u8) -> [u8; N] {
         let x = u128::from(u64::get(&a, usize::from(imm & 1)));
         let y = u64::get(&b, usize::from(imm >> 4 & 1));
-        let product = (0..64).filter(|k| y >> k & 1 == 1).fold(0, |sum, k| sum ^ x << k);
+        // Four bits of `y` at a time, by a table of their products with `x`.
+        let bit = |k: usize, n: usize| if n >> k & 1 == 1 { x << k } else { 0 };
+        let table: [u128; 16] = std::array::from_fn(|n| bit(0, n) ^ bit(1, n) ^ bit(2, n) ^ bit(3, n));
+        let product = (0..16).rev().fold(0, |sum, k| sum << 4 ^ table[(y >> (4 * k) & 15) as usize]);
         lane::build(|i| (product >> (64 * i)) as u64)
     }
 }

@@ -1,14 +1,15 @@
 //! Conversions between formats and to and from integers, and rounding to integral values [SDM-2A CVT*, ROUNDPS].
 
 use super::env::{Env, IE, PE, Rounding};
+use super::fast::is_ordinary;
 use super::format::{
-    F32, F64, Format, Number, is_inf, is_nan, is_negative, is_signaling, is_zero, note_denormal, operand, propagate,
-    sign_bit, unpack,
+    F32, F64, Format, Number, is_inf, is_nan, is_negative, is_plain, is_signaling, is_zero, note_denormal, operand,
+    propagate, sign_bit, unpack,
 };
 use super::round::{normalize, pack, rounds_up};
 
 /// A number of format `From` in format `To`.
-#[inline]
+#[inline(never)]
 pub fn between<From: Format, To: Format>(a: u64, env: &mut Env) -> u64 {
     let a = operand::<From>(a, env);
     let sign = sign_bit::<To>(is_negative::<From>(a));
@@ -30,25 +31,41 @@ pub fn between<From: Format, To: Format>(a: u64, env: &mut Env) -> u64 {
     }
 }
 
-/// CVTPS2PD, CVTSS2SD.
+/// CVTPS2PD, CVTSS2SD. A normal number or zero is exact in every mode.
 #[inline]
 pub fn widen(a: u64, env: &mut Env) -> u64 {
-    between::<F32, F64>(a, env)
+    if is_plain::<F32>(a) { f64::from(f32::from_bits(a as u32)).to_bits() } else { between::<F32, F64>(a, env) }
 }
 
 /// CVTPD2PS, CVTSD2SS.
 #[inline]
 pub fn narrow(a: u64, env: &mut Env) -> u64 {
+    if env.is_default() && is_plain::<F64>(a) {
+        let wide = f64::from_bits(a);
+        let r = wide as f32;
+        let bits = u64::from(r.to_bits());
+        if is_ordinary::<F32>(bits) {
+            if f64::from(r) != wide {
+                env.raise(PE);
+            }
+            return bits;
+        }
+    }
     between::<F64, F32>(a, env)
 }
 
-/// A signed integer as a number.
+/// A signed integer as a number. What fits the significand is exact in every mode.
 #[inline]
 pub fn from_int<F: Format>(a: i64, env: &mut Env) -> u64 {
-    if a == 0 {
-        return 0;
+    let magnitude = a.unsigned_abs();
+    let exact = magnitude.checked_shr(magnitude.trailing_zeros() + F::FRAC + 1).unwrap_or(0) == 0;
+    if !exact && env.rounding() != Rounding::Nearest {
+        return pack::<F>(normalize(a < 0, 127, u128::from(magnitude)), env);
     }
-    pack::<F>(normalize(a < 0, 127, u128::from(a.unsigned_abs())), env)
+    if !exact {
+        env.raise(PE);
+    }
+    F::host_from_int(a)
 }
 
 /// Integer part (rounded by `mode`) of a magnitude below 2^64, and whether anything was cut off.

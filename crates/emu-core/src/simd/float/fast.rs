@@ -10,7 +10,7 @@ use super::format::{Format, is_plain, is_zero};
 
 /// Whether a nonzero host result is certainly neither tiny nor overflowed.
 #[inline(always)]
-fn is_ordinary<F: Format>(r: u64) -> bool {
+pub(super) fn is_ordinary<F: Format>(r: u64) -> bool {
     (r & F::MAGNITUDE).wrapping_sub(F::MIN_NORMAL + 1) < F::INF - F::MIN_NORMAL - 1
 }
 
@@ -26,12 +26,48 @@ fn is_moderate<F: Format>(a: u64) -> bool {
     a & F::MAGNITUDE < F::INF - 2 * F::MIN_NORMAL
 }
 
+/// A host result, and whether IEEE 754 guarantees that it is right and raises nothing but PE.
+type Answer = (u64, bool);
+
+/// a + b. A zero sum of plain operands is exact, and its sign is as the host gives it.
+#[inline(always)]
+pub(super) fn try_add<F: Format>(a: u64, b: u64) -> Answer {
+    let r = F::host_add(a, b);
+    (r, is_plain::<F>(a) & is_plain::<F>(b) & (is_ordinary::<F>(r) | is_zero::<F>(r)))
+}
+
+/// a - b. A NaN is not plain, so that its sign does not matter.
+#[inline(always)]
+pub(super) fn try_sub<F: Format>(a: u64, b: u64) -> Answer {
+    try_add::<F>(a, b ^ F::SIGN)
+}
+
+/// a × b.
+#[inline(always)]
+pub(super) fn try_mul<F: Format>(a: u64, b: u64) -> Answer {
+    let r = F::host_mul(a, b);
+    (r, is_plain::<F>(a) & is_plain::<F>(b) & (is_ordinary::<F>(r) | is_zero::<F>(a) | is_zero::<F>(b)))
+}
+
+/// a ÷ b.
+#[inline(always)]
+pub(super) fn try_div<F: Format>(a: u64, b: u64) -> Answer {
+    let r = F::host_div(a, b);
+    (r, is_plain::<F>(a) & is_plain::<F>(b) & is_ordinary::<F>(r))
+}
+
+/// The square root of b.
+#[inline(always)]
+pub(super) fn try_sqrt<F: Format>(_a: u64, b: u64) -> Answer {
+    let r = F::host_sqrt(b);
+    (r, is_plain::<F>(b) & is_ordinary::<F>(r))
+}
+
 /// a + b.
 #[inline(always)]
 pub(super) fn add<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
-    let r = F::host_add(a, b);
-    // A zero sum of plain operands is exact; +0 unless both are -0, as the host gives it.
-    if !(is_plain::<F>(a) && is_plain::<F>(b) && (is_ordinary::<F>(r) || is_zero::<F>(r))) {
+    let (r, right) = try_add::<F>(a, b);
+    if !right {
         return None;
     }
     if !env.inexact_known() {
@@ -52,14 +88,11 @@ pub(super) fn add<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
 /// a × b.
 #[inline(always)]
 pub(super) fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
-    let r = F::host_mul(a, b);
-    if !(is_plain::<F>(a) && is_plain::<F>(b)) {
+    let (r, right) = try_mul::<F>(a, b);
+    if !right {
         return None;
     }
-    if !is_ordinary::<F>(r) {
-        return (is_zero::<F>(a) || is_zero::<F>(b)).then_some(r);
-    }
-    if !env.inexact_known() {
+    if !env.inexact_known() && !is_zero::<F>(r) {
         // Exact if the product of the significands, of 2·FRAC+1 or +2 bits, fits into FRAC+1.
         let product = u128::from(significand::<F>(a)) * u128::from(significand::<F>(b));
         if product.trailing_zeros() < 127 - product.leading_zeros() - F::FRAC {
@@ -72,8 +105,8 @@ pub(super) fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
 /// a ÷ b.
 #[inline(always)]
 pub(super) fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
-    let r = F::host_div(a, b);
-    if !(is_plain::<F>(a) && is_plain::<F>(b) && is_ordinary::<F>(r)) {
+    let (r, right) = try_div::<F>(a, b);
+    if !right {
         return None;
     }
     if !env.inexact_known() {
@@ -89,8 +122,8 @@ pub(super) fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
 /// The square root of a.
 #[inline(always)]
 pub(super) fn sqrt<F: Format>(a: u64, env: &mut Env) -> Option<u64> {
-    let r = F::host_sqrt(a);
-    if !(is_plain::<F>(a) && is_ordinary::<F>(r)) {
+    let (r, right) = try_sqrt::<F>(a, a);
+    if !right {
         return None;
     }
     if !env.inexact_known() {

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use super::super::lane::{self, Lane};
 use super::env::{Env, Rounding};
 use super::format::{F32, F64, Format};
-use super::{arith, compare, convert};
+use super::{arith, compare, convert, fast};
 
 /// An XMM register in memory order.
 pub type Xmm = [u8; 16];
@@ -18,10 +18,17 @@ pub type Xmm = [u8; 16];
 pub trait Operation {
     /// The result bits; exceptions go into `env`.
     fn lane<F: Format>(a: u64, b: u64, imm: u8, env: &mut Env) -> u64;
+
+    /// The host's result, and whether it is right in the default mode with PE set. The answer for operations that
+    /// the host does not do is "no".
+    #[inline(always)]
+    fn host<F: Format>(_a: u64, _b: u64) -> (u64, bool) {
+        (0, false)
+    }
 }
 
 macro_rules! operations {
-    ($($name:ident = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
+    ($($name:ident $(($host:ident))? = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
         #[doc = concat!("`", stringify!($e), "` of each lane.")]
         #[derive(Debug)]
         pub struct $name;
@@ -30,16 +37,22 @@ macro_rules! operations {
             fn lane<F: Format>($a: u64, $b: u64, $imm: u8, $env: &mut Env) -> u64 {
                 $e
             }
+            $(
+                #[inline(always)]
+                fn host<F: Format>(a: u64, b: u64) -> (u64, bool) {
+                    fast::$host::<F>(a, b)
+                }
+            )?
         }
     )*};
 }
 
 operations! {
-    Add = |a, b, _imm, env| arith::add::<F>(a, b, env);
-    Sub = |a, b, _imm, env| arith::sub::<F>(a, b, env);
-    Mul = |a, b, _imm, env| arith::mul::<F>(a, b, env);
-    Div = |a, b, _imm, env| arith::div::<F>(a, b, env);
-    Sqrt = |a, b, _imm, env| arith::sqrt::<F>(a, b, env);
+    Add(try_add) = |a, b, _imm, env| arith::add::<F>(a, b, env);
+    Sub(try_sub) = |a, b, _imm, env| arith::sub::<F>(a, b, env);
+    Mul(try_mul) = |a, b, _imm, env| arith::mul::<F>(a, b, env);
+    Div(try_div) = |a, b, _imm, env| arith::div::<F>(a, b, env);
+    Sqrt(try_sqrt) = |a, b, _imm, env| arith::sqrt::<F>(a, b, env);
     Min = |a, b, _imm, env| compare::min::<F>(a, b, env);
     Max = |a, b, _imm, env| compare::max::<F>(a, b, env);
     Compare = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
@@ -64,6 +77,17 @@ impl<F: Format, O: Operation> Vector for Packed<F, O> {
     const SOURCE: usize = 16;
     #[inline]
     fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
+        if env.is_default() && env.inexact_known() {
+            let mut right = true;
+            let r = build::<F>(|i| {
+                let (r, ok) = O::host::<F>(F::get(&a, i), F::get(&b, i));
+                right &= ok;
+                r
+            });
+            if right {
+                return r;
+            }
+        }
         build::<F>(|i| O::lane::<F>(F::get(&a, i), F::get(&b, i), imm, env))
     }
 }

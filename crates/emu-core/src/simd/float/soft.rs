@@ -7,6 +7,7 @@ use super::format::{
 use super::round::{jam, normalize, pack};
 
 /// a + b.
+#[inline(never)]
 pub fn add<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
     let (a, b) = (operand::<F>(a, env), operand::<F>(b, env));
     if is_nan::<F>(a) || is_nan::<F>(b) {
@@ -65,6 +66,7 @@ fn add_nonzero(a: Number, b: Number, env: &Env) -> Number {
 }
 
 /// a × b.
+#[inline(never)]
 pub fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
     let (a, b) = (operand::<F>(a, env), operand::<F>(b, env));
     if is_nan::<F>(a) || is_nan::<F>(b) {
@@ -90,6 +92,7 @@ pub fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
 }
 
 /// a ÷ b.
+#[inline(never)]
 pub fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
     let (a, b) = (operand::<F>(a, env), operand::<F>(b, env));
     if is_nan::<F>(a) || is_nan::<F>(b) {
@@ -120,6 +123,7 @@ pub fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
 }
 
 /// The square root of a.
+#[inline(never)]
 pub fn sqrt<F: Format>(a: u64, env: &mut Env) -> u64 {
     let a = operand::<F>(a, env);
     if is_nan::<F>(a) {
