@@ -1,0 +1,40 @@
+//! SSE to SSE4.2, AES, PCLMULQDQ and SHA in their legacy encodings: fetching operands, raising faults, storing
+//! results. What the instructions compute is in [`crate::simd`].
+
+mod access;
+mod compare;
+mod control;
+mod convert;
+mod element;
+mod float;
+mod integer;
+mod moves;
+mod text;
+
+pub(crate) use access::*;
+
+use super::Exec;
+use iced_x86::Code;
+
+/// The function that executes `code`, if it is one of this module's.
+pub(crate) fn lookup(code: Code) -> Option<Exec> {
+    integer::lookup(code)
+        .or_else(|| float::lookup(code))
+        .or_else(|| moves::lookup(code))
+        .or_else(|| convert::lookup(code))
+        .or_else(|| compare::lookup(code))
+        .or_else(|| element::lookup(code))
+        .or_else(|| control::lookup(code))
+        .or_else(|| text::lookup(code))
+}
+
+/// A `match` from codes to instances of generic functions: `function { Code => Operation, ... }`.
+macro_rules! exec_table {
+    ($code:expr; $($f:ident { $($c:ident => $op:ty),* $(,)? })*) => {
+        match $code {
+            $($(Code::$c => Some($f::<$op> as Exec),)*)*
+            _ => None,
+        }
+    };
+}
+pub(super) use exec_table;
