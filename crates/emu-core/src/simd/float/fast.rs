@@ -1,12 +1,12 @@
 //! Host arithmetic where it provably gives what [`super::soft`] gives.
 //!
-//! Conditions: MXCSR is in its default mode (checked by the caller), the operands are normal numbers or zeros, and
+//! Conditions: MXCSR is in its default mode (checked by the caller), no operand is denormal, infinite or a NaN, and
 //! the result is a normal number above the smallest (or an exact zero). Then IEEE 754 fixes the bits, no exception
 //! but PE is possible, and PE needs deciding only while it is not set already; each operation decides it from an
 //! exact error term. `None` means: ask the software.
 
 use super::env::{Env, PE};
-use super::format::{Format, is_plain, is_zero};
+use super::format::{Format, is_denormal, is_zero};
 
 /// Whether a nonzero host result is certainly neither tiny nor overflowed.
 #[inline(always)]
@@ -29,11 +29,17 @@ fn is_moderate<F: Format>(a: u64) -> bool {
 /// A host result, and whether IEEE 754 guarantees that it is right and raises nothing but PE.
 type Answer = (u64, bool);
 
-/// a + b. A zero sum of plain operands is exact, and its sign is as the host gives it.
+/// Neither is denormal. That they are finite needs no check: an ordinary result, or a zero where it is allowed, tells.
+#[inline(always)]
+fn neither_denormal<F: Format>(a: u64, b: u64) -> bool {
+    !is_denormal::<F>(a) & !is_denormal::<F>(b)
+}
+
+/// a + b. A zero sum is exact, and its sign is as the host gives it.
 #[inline(always)]
 pub(super) fn try_add<F: Format>(a: u64, b: u64) -> Answer {
     let r = F::host_add(a, b);
-    (r, is_plain::<F>(a) & is_plain::<F>(b) & (is_ordinary::<F>(r) | is_zero::<F>(r)))
+    (r, neither_denormal::<F>(a, b) & (is_ordinary::<F>(r) | is_zero::<F>(r)))
 }
 
 /// a - b. A NaN is not plain, so that its sign does not matter.
@@ -46,21 +52,22 @@ pub(super) fn try_sub<F: Format>(a: u64, b: u64) -> Answer {
 #[inline(always)]
 pub(super) fn try_mul<F: Format>(a: u64, b: u64) -> Answer {
     let r = F::host_mul(a, b);
-    (r, is_plain::<F>(a) & is_plain::<F>(b) & (is_ordinary::<F>(r) | is_zero::<F>(a) | is_zero::<F>(b)))
+    let zero = is_zero::<F>(r) & (is_zero::<F>(a) | is_zero::<F>(b));
+    (r, neither_denormal::<F>(a, b) & (is_ordinary::<F>(r) | zero))
 }
 
 /// a ÷ b.
 #[inline(always)]
 pub(super) fn try_div<F: Format>(a: u64, b: u64) -> Answer {
     let r = F::host_div(a, b);
-    (r, is_plain::<F>(a) & is_plain::<F>(b) & is_ordinary::<F>(r))
+    (r, neither_denormal::<F>(a, b) & is_ordinary::<F>(r))
 }
 
 /// The square root of b.
 #[inline(always)]
 pub(super) fn try_sqrt<F: Format>(_a: u64, b: u64) -> Answer {
     let r = F::host_sqrt(b);
-    (r, is_plain::<F>(b) & is_ordinary::<F>(r))
+    (r, !is_denormal::<F>(b) & is_ordinary::<F>(r))
 }
 
 /// a + b.
