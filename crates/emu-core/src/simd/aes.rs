@@ -120,3 +120,36 @@ impl BinaryImm for Aeskeygenassist {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next_key(key: [u8; 16], round_constant: u8) -> [u8; 16] {
+        // The top doubleword of the result is RotWord(SubWord(w3)) ^ Rcon.
+        let assist = u32::get(&Aeskeygenassist::apply([0; 16], key, round_constant), 3);
+        let mut word = assist;
+        lane::build(|i| {
+            word ^= u32::get(&key, i);
+            word
+        })
+    }
+
+    /// The example of FIPS 197 appendix B, encrypted and decrypted again.
+    #[test]
+    fn fips_197_example() {
+        let block = 0x3243f6a8_885a308d_313198a2_e0370734u128.to_be_bytes();
+        let mut keys = vec![0x2b7e1516_28aed2a6_abf71588_09cf4f3cu128.to_be_bytes()];
+        let mut constant = 1;
+        for _ in 0..10 {
+            keys.push(next_key(keys[keys.len() - 1], constant));
+            constant = gf_mul(constant, 2);
+        }
+        let middle = (1..10).fold(xor(block, keys[0]), |s, i| Aesenc::apply(s, keys[i]));
+        let cipher = Aesenclast::apply(middle, keys[10]);
+        assert_eq!(u128::from_be_bytes(cipher), 0x3925841d_02dc09fb_dc118597_196a0b32);
+        let inverse = |i: usize| Aesimc::apply([0; 16], keys[i]);
+        let middle = (1..10).rev().fold(xor(cipher, keys[10]), |s, i| Aesdec::apply(s, inverse(i)));
+        assert_eq!(Aesdeclast::apply(middle, keys[0]), block);
+    }
+}

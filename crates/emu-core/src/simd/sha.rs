@@ -100,3 +100,84 @@ pub fn sha256rnds2(a: [u8; 16], b: [u8; 16], wk: [u8; 16]) -> [u8; 16] {
     }
     vector([a, b, e, f])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn low_first(words: [u32; 4]) -> [u8; 16] {
+        lane::build(|i| words[i])
+    }
+
+    fn add(a: [u8; 16], b: [u8; 16]) -> [u8; 16] {
+        lane::zip::<u32, 16>(a, b, u32::wrapping_add)
+    }
+
+    /// The padded block of the message "abc", in words.
+    fn abc() -> [u32; 16] {
+        let mut words = [0; 16];
+        (words[0], words[15]) = (0x6162_6380, 24);
+        words
+    }
+
+    #[test]
+    fn sha1_of_abc() {
+        let mut w: Vec<[u8; 16]> = abc().chunks(4).map(|c| vector([c[0], c[1], c[2], c[3]])).collect();
+        for i in 4..20 {
+            let older = Sha1msg1::apply(w[i - 4], w[i - 3]);
+            w.push(Sha1msg2::apply(lane::zip::<u32, 16>(older, w[i - 2], |a, b| a ^ b), w[i - 1]));
+        }
+        let start = vector([0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476]);
+        let mut state = start;
+        let mut previous = vector([0xc3d2_e1f0u32.rotate_right(30), 0, 0, 0]);
+        for (i, words) in w.into_iter().enumerate() {
+            let with_e = Sha1nexte::apply(previous, words);
+            previous = state;
+            state = Sha1rnds4::apply(state, with_e, (i / 5) as u8);
+        }
+        let digest = words(add(state, start));
+        let e = words(previous)[0].rotate_left(30).wrapping_add(0xc3d2_e1f0);
+        assert_eq!((digest, e), ([0xa999_3e36, 0x4706_816a, 0xba3e_2571, 0x7850_c26c], 0x9cd0_d89d));
+    }
+
+    /// The fractional parts of the cube roots of the first 64 primes, by integer arithmetic [FIPS 180-4 4.2.2].
+    fn constants() -> Vec<u32> {
+        let primes = (2u128..).filter(|n| (2..*n).all(|d| n % d != 0)).take(64);
+        let root = |n: u128| {
+            let mut r = 0u128;
+            for bit in (0..36).rev() {
+                let next = r | 1 << bit;
+                if next * next * next <= n << 96 {
+                    r = next;
+                }
+            }
+            r as u32
+        };
+        primes.map(root).collect()
+    }
+
+    #[test]
+    fn sha256_of_abc() {
+        let k = constants();
+        let mut w: Vec<[u8; 16]> = abc().chunks(4).map(|c| low_first([c[0], c[1], c[2], c[3]])).collect();
+        for i in 4..16 {
+            let middle = lane::build(|n| u32::get(if n < 3 { &w[i - 2] } else { &w[i - 1] }, (n + 1) % 4));
+            w.push(Sha256msg2::apply(add(Sha256msg1::apply(w[i - 4], w[i - 3]), middle), w[i - 1]));
+        }
+        let start = (
+            vector([0x3c6e_f372, 0xa54f_f53a, 0x1f83_d9ab, 0x5be0_cd19]),
+            vector([0x6a09_e667, 0xbb67_ae85, 0x510e_527f, 0x9b05_688c]),
+        );
+        let (mut cdgh, mut abef) = start;
+        for (i, words) in w.into_iter().enumerate() {
+            let wk = add(words, low_first([k[4 * i], k[4 * i + 1], k[4 * i + 2], k[4 * i + 3]]));
+            (cdgh, abef) = (abef, sha256rnds2(cdgh, abef, wk));
+            let high: [u8; 16] = lane::build(|n| u32::get(&wk, 2 + (n & 1)));
+            (cdgh, abef) = (abef, sha256rnds2(cdgh, abef, high));
+        }
+        let ([c, d, g, h], [a, b, e, f]) = (words(add(cdgh, start.0)), words(add(abef, start.1)));
+        let want =
+            [0xba78_16bf, 0x8f01_cfea, 0x4141_40de, 0x5dae_2223, 0xb003_61a3, 0x9617_7a9c, 0xb410_ff61, 0xf200_15ad];
+        assert_eq!([a, b, c, d, e, f, g, h], want);
+    }
+}

@@ -102,3 +102,35 @@ impl Matches {
         (self.bits != 0, self.second_valid < self.count, self.first_valid < self.count, self.bits & 1 != 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn padded(text: &str) -> [u8; 16] {
+        std::array::from_fn(|i| *text.as_bytes().get(i).unwrap_or(&0))
+    }
+
+    #[test]
+    fn finds_sets_ranges_and_substrings() {
+        let index = |set, text, imm| compare(padded(set), padded(text), imm, None).index(imm);
+        assert_eq!(index("\r\n", "a line\n", 0x00), 6);
+        assert_eq!(index("09", "room 101", 0x04), 5);
+        assert_eq!(index("09", "room 101", 0x44), 7);
+        assert_eq!(index("need", "a needle", 0x0c), 2);
+        assert_eq!(index("none", "a needle", 0x0c), 16);
+        // "Each equal", negated within the valid part: where two strings first differ.
+        assert_eq!(index("abcde", "abxde", 0x18), 2);
+        assert_eq!(index("same", "same", 0x18), 16);
+    }
+
+    #[test]
+    fn lengths_and_masks() {
+        let m = compare(padded("ab"), padded("xaxb"), 0x40, Some((2, 3)));
+        assert_eq!(m.flags(), (true, true, true, false));
+        assert_eq!(u128::from_le_bytes(m.mask(0x40)), 0xff00);
+        assert_eq!(u128::from_le_bytes(m.mask(0)), 2);
+        let words = compare([1; 16], [1; 16], 0x49, Some((u64::MAX, 8)));
+        assert_eq!((words.flags(), words.mask(0x49)), ((true, false, false, true), [0xff; 16]));
+    }
+}
