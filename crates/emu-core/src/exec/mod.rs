@@ -10,7 +10,9 @@
 
 mod control;
 pub(crate) mod hot;
+mod mmx;
 mod operands;
+mod sse;
 mod transfer;
 
 use iced_x86::{Code, Instruction};
@@ -24,7 +26,7 @@ pub(crate) type Exec = fn(&mut System, &Instruction) -> Outcome;
 type Lookup = fn(Code) -> Option<Exec>;
 
 /// The classes; the first that knows a code has it.
-const CLASSES: &[Lookup] = &[transfer::lookup, control::lookup];
+const CLASSES: &[Lookup] = &[transfer::lookup, control::lookup, sse::lookup, mmx::lookup];
 
 /// `Code` to function: one flat table.
 pub(crate) struct ExecTable(Box<[Option<Exec>]>);
