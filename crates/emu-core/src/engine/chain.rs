@@ -62,8 +62,11 @@ fn refuse(sys: &mut System, op: OpRef) {
     sys.exit = Exit::Deadline;
 }
 
-/// The entry of a block whose bytes may have changed.
+/// The entry of a block whose bytes may have changed. It must not be remembered as a jump's target, or the lookup that
+/// it asks for would lead here again.
 pub(crate) fn enter_suspect(sys: &mut System, _op: OpRef) {
+    let lin = sys.code_linear();
+    sys.engine.forget_jump(lin);
     sys.exit = Exit::Lookup;
 }
 

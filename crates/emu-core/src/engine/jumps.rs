@@ -41,6 +41,11 @@ impl Jumps {
         self.epoch = self.epoch.wrapping_add(1 << 16).max(1 << 16);
     }
 
+    /// Forgets where `lin` leads, in any mode.
+    pub(crate) fn forget_one(&mut self, lin: u64) {
+        self.entries[slot(lin)].context = 0;
+    }
+
     /// Forgets the targets themselves: their ops are about to be freed.
     pub(crate) fn clear(&mut self, nowhere: OpRef) {
         self.entries.fill(Entry { lin: 0, context: 0, to: nowhere });

@@ -118,6 +118,11 @@ impl Engine {
         self.generation
     }
 
+    /// Forgets the cached jump target of `lin`: its block's bytes may have changed.
+    pub(crate) fn forget_jump(&mut self, lin: u64) {
+        self.jumps.forget_one(lin);
+    }
+
     /// Forgets every cached jump target: translations have changed.
     pub(crate) fn forget_jumps(&mut self) {
         self.jumps.forget();
