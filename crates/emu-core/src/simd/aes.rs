@@ -62,14 +62,14 @@ fn inverse_shift_and_substitute<const N: usize>(a: [u8; N]) -> [u8; N] {
 /// Each column times the circulant matrix with first row `row`, whose entries are below 16.
 #[inline(always)]
 fn mix_columns<const N: usize>(a: [u8; N], row: [u8; 4]) -> [u8; N] {
-    let double = |v: [u8; N]| lane::map::<u8, N>(v, |x| x << 1 ^ (x >> 7) * 0x1b);
+    let double = |v: [u8; N]| lane::map::<u8, N>(v, |x| (x << 1) ^ ((x >> 7) * 0x1b));
     let twice = double(a);
     let fourfold = double(twice);
     let powers = [a, twice, fourfold, double(fourfold)];
     lane::build(|i| {
         (0..4).fold(0u8, |sum, k| {
             let factor = row[(k + 4 - (i & 3)) & 3];
-            (0..4).fold(sum, |sum, bit| sum ^ powers[bit][i & !3 | k] * (factor >> bit & 1))
+            (0..4).fold(sum, |sum, bit| sum ^ (powers[bit][i & !3 | k] * (factor >> bit & 1)))
         })
     })
 }

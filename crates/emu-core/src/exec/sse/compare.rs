@@ -18,7 +18,7 @@ fn comi<F: Format, const SIGNALS: bool>(sys: &mut System, insn: &Instruction) ->
     let relation = relate_low::<F>(xmm(sys, insn.op0_register()), b, SIGNALS, &mut env);
     settle(sys, &env)?;
     let (zf, pf, cf) = compare::comparison_flags(relation);
-    set_status_flags(sys, u32::from(zf) * ZF | u32::from(pf) * PF | u32::from(cf) * CF);
+    set_status_flags(sys, (u32::from(zf) * ZF) | (u32::from(pf) * PF) | (u32::from(cf) * CF));
     Ok(())
 }
 
@@ -27,7 +27,7 @@ fn ptest(sys: &mut System, insn: &Instruction) -> Outcome {
     enter(sys)?;
     let b = u128::from_le_bytes(source::<16>(sys, insn, 1)?);
     let a = u128::from_le_bytes(xmm(sys, insn.op0_register()));
-    set_status_flags(sys, u32::from(a & b == 0) * ZF | u32::from(!a & b == 0) * CF);
+    set_status_flags(sys, (u32::from(a & b == 0) * ZF) | (u32::from(!a & b == 0) * CF));
     Ok(())
 }
 
