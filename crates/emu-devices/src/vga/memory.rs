@@ -195,8 +195,67 @@ impl Vga {
     }
 }
 
+/// Accesses that move several bytes at once: text cells, chained pixels, the linear bank. They do what the bytes would do
+/// one by one, and leave everything else to them.
+impl Vga {
+    /// Bytes that lie next to each other in the pool for an access of `size` bytes at `at` of the window: 0 for none.
+    fn run_length(&self, at: u32, size: u32, planes: u8) -> u32 {
+        let n = match self.path.route {
+            Route::Linear => size,
+            Route::Chain4 if planes == 0b1111 => 4,
+            Route::OddEven { chained: true } if planes == 0b0011 => 2,
+            _ => return 0,
+        };
+        let fits = at.is_multiple_of(n) && size.is_multiple_of(n) && at.saturating_add(size) <= self.path.len;
+        if fits { n } else { 0 }
+    }
+
+    /// Pool offset of the run at `at`.
+    fn run_at(&self, at: u32) -> u64 {
+        if self.path.route == Route::Linear { self.linear_address(at) } else { self.word(self.planes_at(at).0) }
+    }
+
+    fn write_runs(&self, mem: &mut PhysMem, at: u32, size: u32, value: u64) -> bool {
+        let at = at.wrapping_sub(self.path.start);
+        let n = if self.path.plain { self.run_length(at, size, self.regs.seq[2]) } else { 0 };
+        if n == 0 {
+            return false;
+        }
+        let bytes = value.to_le_bytes();
+        for (i, run) in (0u32..).zip(bytes[..size as usize].chunks(n as usize)) {
+            mem.pool_write(self.run_at(at + i * n), run);
+        }
+        true
+    }
+
+    fn read_runs(&mut self, mem: &PhysMem, at: u32, size: u32) -> Option<u64> {
+        let at = at.wrapping_sub(self.path.start);
+        let g = &self.regs.gdc;
+        let from_pair = g[5] & 0x10 != 0 && g[4] & 2 == 0;
+        let planes = if from_pair { 0b0011 } else { 0b1111 };
+        let n = if g[5] & 8 == 0 || self.path.route == Route::Linear { self.run_length(at, size, planes) } else { 0 };
+        if n == 0 {
+            return None;
+        }
+        let mut bytes = [0; 8];
+        for (i, run) in (0u32..).zip(bytes[..size as usize].chunks_mut(n as usize)) {
+            run.copy_from_slice(mem.pool(self.run_at(at + i * n), n as usize));
+        }
+        if self.path.route != Route::Linear {
+            let last = mem.pool(self.word(self.planes_at(at + size - 1).0), 4);
+            self.latches = u32::from_le_bytes(last.try_into().unwrap_or([0; 4]));
+        }
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
 impl MmioDevice for Vga {
     fn read(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u64, size: u8) -> u64 {
+        if size > 1
+            && let Some(value) = self.read_runs(cx.mem, offset as u32, size.into())
+        {
+            return value;
+        }
         let mut value = 0;
         for i in 0..u32::from(size) {
             let (byte, latches) = self.read_byte(cx.mem, offset as u32 + i);
@@ -207,10 +266,13 @@ impl MmioDevice for Vga {
     }
 
     fn write(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u64, size: u8, value: u64) {
+        self.touched();
+        if size > 1 && self.write_runs(cx.mem, offset as u32, size.into(), value) {
+            return;
+        }
         for i in 0..u32::from(size) {
             self.write_byte(cx.mem, offset as u32 + i, (value >> (8 * i)) as u8);
         }
-        self.touched();
     }
 
     /// Video memory lies in the pool, which is not at hand here: see [`Vga::peek_window`].

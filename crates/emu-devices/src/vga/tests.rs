@@ -1,7 +1,7 @@
 //! The VGA as programs meet it.
 
 use emu_core::Ticks;
-use emu_core::bus::rig::{Rig, Surface};
+use emu_core::bus::rig::{Rig, Surface, TestRng};
 use emu_core::bus::{DeviceId, PciAddress};
 
 use super::modes::{self, Mode};
@@ -384,4 +384,39 @@ fn standard_palettes() {
     let hues = [(32, [0, 0, 0x3F]), (36, [0x3F, 0, 0x3F]), (40, [0x3F, 0, 0]), (41, [0x3F, 0x10, 0])];
     let more = [(44, [0x3F, 0x3F, 0]), (48, [0, 0x3F, 0]), (52, [0, 0x3F, 0x3F]), (247, [0x0B, 0x0C, 0x10])];
     hues.into_iter().chain(more).for_each(|(i, c)| assert_eq!(Vga256.color(i), c, "{i}"));
+}
+
+/// A word or doubleword does what its bytes do one after the other, whatever the registers say.
+#[test]
+fn wide_accesses_are_their_bytes() {
+    let mut rng = TestRng(7);
+    for mode in modes::MODES.iter().cycle().take(150) {
+        let (mut wide, mut bytes) = (ready(mode), ready(mode));
+        for step in 0..200 {
+            let r = rng.next();
+            let (pa, size) = (0xA_0000 + (r >> 8) % 0x1_FFF8, [1, 2, 4, 8][r as usize % 4]);
+            let pa = if r & 0x80 != 0 { pa & !7 } else { 0xB_8000 + (pa & 0xFFF) };
+            let pa = if pa % 4096 > 4088 { pa - 8 } else { pa };
+            if step % 20 == 0 && r & 0x40 != 0 {
+                let (port, index) = if r & 0x20 != 0 { (0x3C4, 2 + 2 * (r >> 40 & 1)) } else { (0x3CE, (r >> 40) % 9) };
+                for rig in [&mut wide, &mut bytes] {
+                    out_index(rig, port, index as u8, (r >> 48) as u8);
+                }
+            }
+            let parts = 0..u64::from(size);
+            if r & 0x10 != 0 {
+                let value = rng.next() & (u64::MAX >> (64 - 8 * u32::from(size)));
+                wide.write(pa, size, value);
+                parts.for_each(|i| bytes.write(pa + i, 1, value >> (8 * i) & 0xFF));
+            } else {
+                let value = parts.fold(0, |v, i| v | bytes.read(pa + i, 1) << (8 * i));
+                assert_eq!(wide.read(pa, size), value, "mode {:x} at {pa:#x}, {size} bytes", mode.number);
+            }
+        }
+        let memory = |rig: &Rig| {
+            let vga = rig.bus.find::<Vga>().expect("a VGA");
+            (vga.latches, rig.mem.pool(vga.vram, 0x4_0000).to_vec())
+        };
+        assert_eq!(memory(&wide), memory(&bytes), "mode {:x}", mode.number);
+    }
 }
