@@ -17,6 +17,7 @@ mod pci;
 mod ports;
 mod regs;
 pub mod render;
+mod setup;
 mod timing;
 mod vbe;
 
@@ -124,6 +125,12 @@ impl Vga {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// A value that differs whenever the picture may: [`Self::generation`], and what blinks by itself.
+    #[must_use]
+    pub fn picture(&self, now: Ticks, rate: ClockRate) -> (u64, u64) {
+        (self.generation, timing::Timing::of(&self.regs).frames_at(now, rate) / 8)
     }
 
     /// Whether the picture comes from a VBE mode, whose frame buffer the guest writes without passing by here.

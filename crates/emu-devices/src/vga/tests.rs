@@ -420,3 +420,34 @@ fn wide_accesses_are_their_bytes() {
         assert_eq!(memory(&wide), memory(&bytes), "mode {:x}", mode.number);
     }
 }
+
+#[test]
+fn a_mode_set_directly_is_the_mode_set_by_ports() {
+    for mode in &modes::MODES {
+        let by_ports = ready(mode);
+        let (mut rig, _) = build();
+        assert_eq!(text(&rig), None, "no mode is set yet");
+        let vga = rig.bus.find_mut::<Vga>().unwrap();
+        vga.set_mode(&mut rig.mem, mode);
+        let (a, b) = (rig.bus.find::<Vga>().unwrap(), by_ports.bus.find::<Vga>().unwrap());
+        assert_eq!(
+            (a.regs.seq, a.regs.crtc, a.regs.gdc, a.regs.attr),
+            (b.regs.seq, b.regs.crtc, b.regs.gdc, b.regs.attr)
+        );
+        assert_eq!((a.regs.misc, a.dac.colors), (b.regs.misc, b.dac.colors));
+        assert!(mode.is_text() || frame(&rig).rgb.iter().all(|&v| v == 0));
+    }
+}
+
+#[test]
+fn a_text_mode_comes_with_its_font() {
+    let (mut rig, _) = build();
+    rig.bus.find_mut::<Vga>().unwrap().set_mode(&mut rig.mem, &modes::MODE_3);
+    assert!(text(&rig).unwrap().cells.iter().all(|&c| c == (b' ', 7)));
+    rig.write(0xB_8000 + 2 * 81, 2, 0x0700 | u64::from(b'R'));
+    let f = frame(&rig);
+    for (y, bits) in crate::font::glyph(16, b'R').unwrap().iter().enumerate() {
+        let row = (0..8).fold(0, |v, x| v << 1 | u8::from(f.pixel(9 + x, 16 + y) == Some(GREY)));
+        assert_eq!(row, *bits);
+    }
+}

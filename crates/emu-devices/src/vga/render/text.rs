@@ -68,9 +68,9 @@ impl View<'_> {
         (code, attr)
     }
 
-    /// The characters on the screen; `None` in graphics and VBE modes.
+    /// The characters on the screen; `None` in graphics and VBE modes, and before any mode was set.
     pub(in super::super) fn text_screen(&self) -> Option<TextScreen> {
-        if self.vbe.enabled() || !self.is_text() {
+        if self.vbe.enabled() || !self.is_text() || self.regs.seq[0] & 3 != 3 {
             return None;
         }
         let cols = self.regs.columns();
