@@ -99,6 +99,11 @@ impl IoApic {
         (ready && self.levels >> pin & 1 != 0).then(|| (pin, self.message(pin)))
     }
 
+    /// What the level inputs send that nobody has accepted yet: the chip tries again until someone does.
+    pub(super) fn unaccepted(&self) -> Vec<(usize, Message)> {
+        (0..PINS).filter_map(|pin| self.level_message(pin)).collect()
+    }
+
     fn message(&self, pin: usize) -> Message {
         let entry = self.entries[pin];
         let dest = (entry >> 56) as u8;

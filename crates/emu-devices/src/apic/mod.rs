@@ -289,6 +289,10 @@ impl MmioDevice for Apic {
         if region == REGION_LOCAL {
             let effect = self.locals[cpu].write(cpu, offset, value as u32, now);
             self.carry_out(cx, cpu, effect);
+            // A changed id, destination or enable bit may let this APIC take what waits.
+            if matches!(offset, 0x20 | 0xD0 | 0xE0 | 0xF0) {
+                self.io.unaccepted().into_iter().for_each(|message| self.send_io(cx, message));
+            }
         } else if let Some(message) = self.io.write(offset, value as u32) {
             self.send_io(cx, message);
         }

@@ -194,6 +194,17 @@ fn levels_come_again_until_they_fall() {
 }
 
 #[test]
+fn a_level_waits_for_an_apic_that_takes_it() {
+    let (mut rig, id, [_, pin16, ..]) = rig_for(1, ApicConfig::default());
+    io_write(&mut rig, 0x30, 0xA031);
+    drive(&mut rig, id, pin16, true);
+    assert_eq!(io_read(&mut rig, 0x30), 0xA031, "nobody is enabled");
+    write(&mut rig, 0xF0, 0x1FF);
+    assert_eq!(io_read(&mut rig, 0x30), 0xE031);
+    assert_eq!(ack(&mut rig, 0), Some(0x31));
+}
+
+#[test]
 fn virtual_wire_mode_passes_the_8259() {
     let (mut rig, id, [_, _, lint0, lint1]) = rig_for(1, ApicConfig::default());
     drive(&mut rig, id, lint0, true);

@@ -451,3 +451,45 @@ fn a_text_mode_comes_with_its_font() {
         assert_eq!(row, *bits);
     }
 }
+
+#[test]
+fn no_register_values_stop_the_renderer() {
+    let mut rng = TestRng(11);
+    let mut sizes = std::collections::BTreeSet::new();
+    for _ in 0..300 {
+        let (mut rig, _) = build();
+        rig.out8(0x3C2, 0x67);
+        for _ in 0..120 {
+            let r = rng.next();
+            let port = [0x3C4, 0x3CE, 0x3D4][r as usize % 3];
+            // A few values make long lines and rows often, the others anything.
+            out_index(&mut rig, port, (r >> 8) as u8 % 0x19, if r & 0x80 != 0 { (r >> 16) as u8 } else { 0x9F });
+        }
+        rig.in8(0x3DA);
+        for index in 0x10..0x15 {
+            [index, rng.next() as u8].into_iter().for_each(|v| rig.out8(0x3C0, v));
+        }
+        rig.out8(0x3C0, 0x20);
+        out_index(&mut rig, 0x3C4, 0, 3);
+        out_index(&mut rig, 0x3C4, 1, rng.next() as u8 & 0x1F);
+        rig.now = Ticks(rng.next() >> 8);
+        let f = frame(&rig);
+        assert_eq!(f.rgb.len(), f.width * f.height * 3);
+        sizes.insert((f.width, f.height));
+        if let Some(screen) = text(&rig) {
+            assert_eq!(screen.cells.len(), screen.cols * screen.rows);
+        }
+        let status = rig.in8(0x3DA);
+        assert_eq!(status & !9, 0);
+    }
+    assert!(sizes.len() > 50, "the registers did make different pictures: {}", sizes.len());
+}
+
+#[test]
+fn fifty_rows_of_text() {
+    let mut rig = ready(&modes::MODE_3);
+    out_index(&mut rig, 0x3D4, 9, 0x47);
+    rig.write(0xB_8000 + 49 * 160, 2, 0x0700 | u64::from(b'$'));
+    let screen = text(&rig).unwrap();
+    assert_eq!((screen.cols, screen.rows, screen.cells[49 * 80].0), (80, 50, b'$'));
+}
