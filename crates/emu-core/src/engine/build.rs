@@ -315,8 +315,11 @@ fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmw
         }
         at += insn.len();
         let ends = ends_block(&insn);
-        if b.mode.has(Mode::ALIGN | Mode::SINGLE) || !exec::hot::lower(&insn, b) {
-            b.cold(table.get(insn.code()).unwrap_or(raise_ud), &insn, ends);
+        // What the model does not have is not in the table, and must not be lowered either.
+        match table.get(insn.code()) {
+            None => b.cold(raise_ud, &insn, ends),
+            Some(_) if !b.mode.has(Mode::ALIGN | Mode::SINGLE) && exec::hot::lower(&insn, b) => {}
+            Some(exec) => b.cold(exec, &insn, ends),
         }
         if ends {
             return at;

@@ -57,7 +57,7 @@ const NONE: u32 = u32::MAX;
 const ARENA_LIMIT: usize = 40 << 20;
 
 impl Engine {
-    pub(crate) fn new() -> Engine {
+    pub(crate) fn new(model: &crate::cpu::Model) -> Engine {
         let mut arena = op::Arena::default();
         let lookup_op = arena.push(&mut vec![chain::lookup_slot()]);
         Engine {
@@ -68,7 +68,7 @@ impl Engine {
             crossings: Vec::new(),
             cold: Vec::new(),
             jumps: Jumps::new(lookup_op),
-            table: ExecTable::new(),
+            table: ExecTable::new(model),
             lookup_op,
             patched: None,
             generation: 0,

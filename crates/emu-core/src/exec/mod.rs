@@ -8,17 +8,31 @@
 //! that changes RIP finds RIP behind itself already and sets it; one that changes what may interrupt sets
 //! `sys.cpu.shadow` or calls [`System::request_leave`].
 
+mod alu;
+mod available;
+mod bcd;
+mod bits;
 mod control;
+mod convert;
+mod cpuid;
+mod exchange;
+mod flags;
 pub(crate) mod hot;
+mod io;
+mod misc;
 mod mmx;
+mod muldiv;
 mod operands;
+mod shift;
 mod sse;
+mod stack;
+mod string;
 mod transfer;
 
 use iced_x86::{Code, Instruction};
 
 use crate::System;
-use crate::cpu::Outcome;
+use crate::cpu::{Model, Outcome};
 
 /// Executes one instruction from its decoded form.
 pub(crate) type Exec = fn(&mut System, &Instruction) -> Outcome;
@@ -26,14 +40,36 @@ pub(crate) type Exec = fn(&mut System, &Instruction) -> Outcome;
 type Lookup = fn(Code) -> Option<Exec>;
 
 /// The classes; the first that knows a code has it.
-const CLASSES: &[Lookup] = &[transfer::lookup, control::lookup, sse::lookup, mmx::lookup];
+const CLASSES: &[Lookup] = &[
+    transfer::lookup,
+    control::lookup,
+    alu::lookup,
+    shift::lookup,
+    muldiv::lookup,
+    bits::lookup,
+    convert::lookup,
+    exchange::lookup,
+    bcd::lookup,
+    stack::lookup,
+    string::lookup,
+    io::lookup,
+    flags::lookup,
+    misc::lookup,
+    cpuid::lookup,
+    sse::lookup,
+    mmx::lookup,
+];
 
-/// `Code` to function: one flat table.
+/// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.
 pub(crate) struct ExecTable(Box<[Option<Exec>]>);
 
 impl ExecTable {
-    pub(crate) fn new() -> ExecTable {
-        ExecTable(Code::values().map(|code| CLASSES.iter().find_map(|lookup| lookup(code))).collect())
+    pub(crate) fn new(model: &Model) -> ExecTable {
+        let find = |code| {
+            let code = available::meaning(model, code);
+            if available::has(model, code) { CLASSES.iter().find_map(|lookup| lookup(code)) } else { None }
+        };
+        ExecTable(Code::values().map(find).collect())
     }
 
     pub(crate) fn get(&self, code: Code) -> Option<Exec> {

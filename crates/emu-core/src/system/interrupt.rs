@@ -50,6 +50,12 @@ impl Interrupt {
         Interrupt { vector, code: None, source: Source::Software }
     }
 
+    /// INT1.
+    #[must_use]
+    pub fn icebp() -> Interrupt {
+        Interrupt { vector: 1, code: None, source: Source::Icebp }
+    }
+
     /// The EXT bit of error codes raised while this is delivered [SDM-3 6.13].
     #[must_use]
     pub fn ext(&self) -> u16 {

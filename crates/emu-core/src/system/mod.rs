@@ -89,7 +89,7 @@ impl System {
             leave: false,
             scratch: 0,
             exit: Exit::Lookup,
-            engine: Engine::new(),
+            engine: Engine::new(&model),
             mem,
             bus,
             parked: Vec::new(),

@@ -1,0 +1,114 @@
+//! Which instructions a CPU model has.
+
+use iced_x86::{Code, CpuidFeature};
+
+use crate::cpu::Model;
+use crate::cpu::model::{Feature, Kind};
+
+/// Whether `model` executes `code`; without it the opcode raises #UD.
+pub(super) fn has(model: &Model, code: Code) -> bool {
+    code.cpuid_features().iter().all(|f| has_feature(model, *f))
+}
+
+fn has_feature(model: &Model, feature: CpuidFeature) -> bool {
+    by_generation(model.kind, feature).or_else(|| by_feature(model, feature)).unwrap_or(true)
+}
+
+/// Features that a generation of CPUs brought.
+fn by_generation(kind: Kind, feature: CpuidFeature) -> Option<bool> {
+    use CpuidFeature::*;
+    let since = match feature {
+        INTEL186 => Kind::I80186,
+        INTEL286 | FPU287 => Kind::I80286,
+        INTEL386 | FPU387 => Kind::I80386,
+        INTEL486 | SMM => Kind::I80486,
+        RDPMC => Kind::Pentium,
+        MULTIBYTENOP | CET_IBT | CET_SS | CLDEMOTE | PREFETCHW | PREFETCHWT1 => Kind::P6,
+        X64 => return None,
+        INTEL8086_ONLY => return Some(kind == Kind::I8086),
+        INTEL286_ONLY => return Some(kind == Kind::I80286),
+        INTEL386_ONLY | INTEL386_A0_ONLY => return Some(kind == Kind::I80386),
+        INTEL486_A_ONLY => return Some(false),
+        _ => return None,
+    };
+    Some(kind >= since)
+}
+
+/// Features that a model has or has not by itself.
+fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
+    use CpuidFeature as C;
+    let ours = match feature {
+        C::X64 => Feature::Lm,
+        C::FPU => Feature::Fpu,
+        C::CPUID => Feature::Cpuid,
+        C::TSC => Feature::Tsc,
+        C::MSR => Feature::Msr,
+        C::CX8 => Feature::Cx8,
+        C::CMOV => Feature::Cmov,
+        C::SEP => Feature::Sep,
+        C::MMX => Feature::Mmx,
+        C::FXSR => Feature::Fxsr,
+        C::SSE => Feature::Sse,
+        C::SSE2 | C::CLFSH => Feature::Sse2,
+        C::SSE3 => Feature::Sse3,
+        C::SSSE3 => Feature::Ssse3,
+        C::SSE4_1 => Feature::Sse41,
+        C::SSE4_2 => Feature::Sse42,
+        C::POPCNT => Feature::Popcnt,
+        C::CMPXCHG16B => Feature::Cx16,
+        C::SYSCALL => Feature::Syscall,
+        C::RDTSCP => Feature::Rdtscp,
+        C::MOVBE => Feature::Movbe,
+        C::BMI1 => Feature::Bmi1,
+        C::BMI2 => Feature::Bmi2,
+        C::LZCNT => Feature::Lzcnt,
+        C::AVX => Feature::Avx,
+        C::AVX2 => Feature::Avx2,
+        C::FMA => Feature::Fma,
+        C::F16C => Feature::F16c,
+        C::XSAVE => Feature::Xsave,
+        C::SMAP => Feature::Smap,
+        C::FSGSBASE => Feature::Fsgsbase,
+        C::INVPCID => Feature::Invpcid,
+        C::RDRAND => Feature::Rdrand,
+        C::RDSEED => Feature::Rdseed,
+        C::ADX => Feature::Adx,
+        C::AES => Feature::Aes,
+        C::PCLMULQDQ => Feature::Pclmul,
+        C::SHA => Feature::Sha,
+        C::RDPID => return Some(false),
+        _ => return None,
+    };
+    Some(model.has(ours))
+}
+
+/// What `code` means to `model`: a prefix that makes a new instruction of an old one is without effect on CPUs that don't
+/// know the new one.
+pub(super) fn meaning(model: &Model, code: Code) -> Code {
+    use Code::*;
+    match code {
+        Lzcnt_r16_rm16 if !model.has(Feature::Lzcnt) => Bsr_r16_rm16,
+        Lzcnt_r32_rm32 if !model.has(Feature::Lzcnt) => Bsr_r32_rm32,
+        Lzcnt_r64_rm64 if !model.has(Feature::Lzcnt) => Bsr_r64_rm64,
+        Tzcnt_r16_rm16 if !model.has(Feature::Bmi1) => Bsf_r16_rm16,
+        Tzcnt_r32_rm32 if !model.has(Feature::Bmi1) => Bsf_r32_rm32,
+        Tzcnt_r64_rm64 if !model.has(Feature::Bmi1) => Bsf_r64_rm64,
+        Pause => Nopd,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations() {
+        let on = |kind, code| has(&Model::new(kind), code);
+        assert!(!on(Kind::I80286, Code::Add_rm32_r32) && on(Kind::I80386, Code::Add_rm32_r32));
+        assert!(!on(Kind::I80386, Code::Xadd_rm8_r8) && on(Kind::I80486, Code::Xadd_rm8_r8));
+        assert!(!on(Kind::Pentium, Code::Cmovo_r32_rm32) && on(Kind::P6, Code::Cmovo_r32_rm32));
+        assert!(!on(Kind::P6, Code::Syscall) && on(Kind::X64V1, Code::Add_rm64_r64));
+        assert!(on(Kind::I8086, Code::Nopw) && !on(Kind::I8086, Code::Push_imm16));
+    }
+}

@@ -1,0 +1,83 @@
+//! IN and OUT, and the right to use ports [SDM-1 18.5].
+
+use iced_x86::{Code, Instruction, OpKind};
+
+use super::Exec;
+use super::alu::bits;
+use crate::System;
+use crate::cpu::{Fault, Mode, Outcome, attr, reg};
+use crate::mem::Scalar;
+
+pub(super) fn lookup(code: Code) -> Option<Exec> {
+    use Code::*;
+    Some(match code {
+        In_AL_imm8 | In_AL_DX => input::<u8>,
+        In_AX_imm8 | In_AX_DX => input::<u16>,
+        In_EAX_imm8 | In_EAX_DX => input::<u32>,
+        Out_imm8_AL | Out_DX_AL => output::<u8>,
+        Out_imm8_AX | Out_DX_AX => output::<u16>,
+        Out_imm8_EAX | Out_DX_EAX => output::<u32>,
+        _ => return None,
+    })
+}
+
+impl System {
+    /// Checks that `size` ports from `port` on may be used: by IOPL, or else by the bitmap in the TSS [SDM-1 18.5.2].
+    ///
+    /// # Errors
+    /// #GP(0); #PF of reading the TSS.
+    pub(crate) fn check_io(&mut self, port: u16, size: u64) -> Outcome {
+        let mode = self.cpu.mode;
+        if !mode.has(Mode::PE) || (!mode.has(Mode::V86) && self.cpu.cpl <= self.cpu.iopl()) {
+            return Ok(());
+        }
+        let (base, limit) = (self.cpu.tr.base, u64::from(self.cpu.tr.limit));
+        // Only the 32-bit TSS (type 9, or 11 when busy) has a bitmap.
+        if self.cpu.tr.attr & (attr::S | 0xD) != 9 || limit < 0x67 {
+            return Err(Fault::gp(0));
+        }
+        let offset = u64::from(self.read_system::<u16>(base.wrapping_add(0x66))?) + u64::from(port >> 3);
+        if offset + 1 > limit {
+            return Err(Fault::gp(0));
+        }
+        let bitmap = self.read_system::<u16>(base.wrapping_add(offset))?;
+        let mask = ((1u16 << size) - 1) << (port & 7);
+        if bitmap & mask == 0 { Ok(()) } else { Err(Fault::gp(0)) }
+    }
+
+    /// Reads a port, now.
+    pub(super) fn port_in<T: Scalar>(&mut self, port: u16) -> T {
+        let now = self.now();
+        let v = self.bus.port_read(&mut self.mem, now, port, T::SIZE as u8);
+        self.after_device();
+        T::from_u64(v.into())
+    }
+
+    /// Writes a port, now.
+    pub(super) fn port_out<T: Scalar>(&mut self, port: u16, v: T) {
+        let now = self.now();
+        self.bus.port_write(&mut self.mem, now, port, T::SIZE as u8, v.to_u64() as u32);
+        self.after_device();
+    }
+}
+
+/// The port that operand `n` names: an immediate or DX.
+fn port(sys: &System, insn: &Instruction, n: u32) -> u16 {
+    if insn.op_kind(n) == OpKind::Register { sys.cpu.regs[reg::RDX] as u16 } else { insn.immediate8().into() }
+}
+
+fn input<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    let port = port(sys, insn, 1);
+    sys.check_io(port, T::SIZE)?;
+    let v = sys.port_in::<T>(port);
+    sys.set_register(insn.op0_register(), v.to_u64());
+    Ok(())
+}
+
+fn output<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    let port = port(sys, insn, 0);
+    sys.check_io(port, T::SIZE)?;
+    let v = sys.cpu.regs[reg::RAX] & (u64::MAX >> (64 - bits::<T>()));
+    sys.port_out(port, T::from_u64(v));
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! String instructions, alone and repeated.
+//!
+//! Every iteration is one tick, and leaves a state from which the instruction goes on: registers show exactly the
+//! iterations done, so that a fault, a deadline or an interrupt may come between any two. Runs of iterations inside of one
+//! page are done at once where nobody could tell the difference.
+
+use iced_x86::{Code, Instruction, OpKind};
+
+use super::Exec;
+use super::alu::bits;
+use super::operands::segment_index;
+use crate::System;
+use crate::cpu::bits::DF;
+use crate::cpu::{Mode, Outcome, reg, seg};
+use crate::mem::{HostPage, PAGE_SIZE, Scalar};
+
+pub(super) fn lookup(code: Code) -> Option<Exec> {
+    use Code::*;
+    Some(match code {
+        Movsb_m8_m8 => movs::<u8>,
+        Movsw_m16_m16 => movs::<u16>,
+        Movsd_m32_m32 => movs::<u32>,
+        Movsq_m64_m64 => movs::<u64>,
+        Cmpsb_m8_m8 => cmps::<u8>,
+        Cmpsw_m16_m16 => cmps::<u16>,
+        Cmpsd_m32_m32 => cmps::<u32>,
+        Cmpsq_m64_m64 => cmps::<u64>,
+        Stosb_m8_AL => stos::<u8>,
+        Stosw_m16_AX => stos::<u16>,
+        Stosd_m32_EAX => stos::<u32>,
+        Stosq_m64_RAX => stos::<u64>,
+        Lodsb_AL_m8 => lods::<u8>,
+        Lodsw_AX_m16 => lods::<u16>,
+        Lodsd_EAX_m32 => lods::<u32>,
+        Lodsq_RAX_m64 => lods::<u64>,
+        Scasb_AL_m8 => scas::<u8>,
+        Scasw_AX_m16 => scas::<u16>,
+        Scasd_EAX_m32 => scas::<u32>,
+        Scasq_RAX_m64 => scas::<u64>,
+        Insb_m8_DX => ins::<u8>,
+        Insw_m16_DX => ins::<u16>,
+        Insd_m32_DX => ins::<u32>,
+        Outsb_DX_m8 => outs::<u8>,
+        Outsw_DX_m16 => outs::<u16>,
+        Outsd_DX_m32 => outs::<u32>,
+        _ => return None,
+    })
+}
+
+/// What the iterations of one string instruction share.
+#[derive(Clone, Copy)]
+struct Form {
+    /// The bits of the index and count registers that count.
+    mask: u64,
+    /// Segment of the source.
+    source: usize,
+    /// Bytes from one element to the next, by DF.
+    step: u64,
+    /// ZF value with which a repeated comparison goes on; `None` if it does not matter.
+    while_zf: Option<bool>,
+}
+
+impl Form {
+    fn new<T: Scalar>(sys: &System, insn: &Instruction) -> Form {
+        let memory = (0..2).map(|n| insn.op_kind(n)).find(|k| *k != OpKind::Register);
+        let mask = match memory {
+            Some(OpKind::MemorySegSI | OpKind::MemoryESDI) => 0xFFFF,
+            Some(OpKind::MemorySegESI | OpKind::MemoryESEDI) => 0xFFFF_FFFF,
+            _ => u64::MAX,
+        };
+        let source = segment_index(insn.memory_segment());
+        let step = if sys.cpu.eflags & DF != 0 { T::SIZE.wrapping_neg() } else { T::SIZE };
+        Form { mask, source, step, while_zf: None }
+    }
+
+    fn index(&self, sys: &System, r: usize) -> u64 {
+        sys.cpu.regs[r] & self.mask
+    }
+
+    /// Writes an index or count register: 16-bit ones keep what is above.
+    fn set(&self, sys: &mut System, r: usize, v: u64) {
+        let old = &mut sys.cpu.regs[r];
+        *old = if self.mask == 0xFFFF { *old & !0xFFFF | v & 0xFFFF } else { v & self.mask };
+    }
+
+    /// Moves an index register on by `n` elements.
+    fn advance(&self, sys: &mut System, r: usize, n: u64) {
+        let v = sys.cpu.regs[r].wrapping_add(self.step.wrapping_mul(n));
+        self.set(sys, r, v);
+    }
+}
+
+/// One iteration, or a run of up to the given number of them (at least one); returns how many it did.
+type Iteration = fn(&mut System, &Form, u64) -> Outcome<u64>;
+
+/// Does the instruction once or, with a REP prefix, until the count is 0, the condition ends it, or time is up; RIP is left
+/// at the instruction in the last case.
+fn repeat(sys: &mut System, insn: &Instruction, form: Form, iteration: Iteration) -> Outcome {
+    if !insn.has_rep_prefix() && !insn.has_repne_prefix() {
+        return iteration(sys, &form, 1).map(|_| ());
+    }
+    loop {
+        let count = form.index(sys, reg::RCX);
+        if count == 0 {
+            // Only reached at once: with a count of 0 nothing happens, in one tick.
+            return Ok(());
+        }
+        let single = sys.cpu.mode.has(Mode::SINGLE);
+        let most = if single { 1 } else { count.min(sys.ticks_left()) };
+        let done = iteration(sys, &form, most)?;
+        form.set(sys, reg::RCX, count - done);
+        let over = count == done || form.while_zf.is_some_and(|zf| sys.cpu.flags.zf() != zf);
+        if over || single || sys.leave || sys.ticks_left() <= done {
+            // The engine charges the last iteration.
+            sys.charge(done - 1);
+            if !over {
+                sys.cpu.rip = sys.insn_ip();
+            }
+            return Ok(());
+        }
+        sys.charge(done);
+    }
+}
+
+/// The page behind the elements at `off` in segment `s`, the offset in it, and how many of up to `most` elements lie in it,
+/// if they can be reached without slow paths. Only for ascending elements.
+fn run_in_page<T: Scalar>(
+    sys: &System,
+    form: &Form,
+    s: usize,
+    off: u64,
+    most: u64,
+    write: bool,
+) -> Option<(HostPage, usize, u64)> {
+    if most < 4 || form.step != T::SIZE || sys.cpu.mode.has(Mode::ALIGN) {
+        return None;
+    }
+    let lin = sys.linear(s, off, T::SIZE, write).ok()?;
+    let at = lin % PAGE_SIZE;
+    let before_wrap = (form.mask - off) / T::SIZE;
+    let n = most.min((PAGE_SIZE - at) / T::SIZE).min(before_wrap);
+    if n < 2 || sys.linear(s, off, n * T::SIZE, write).is_err() {
+        return None;
+    }
+    Some((sys.tlb.page(lin, write)?, at as usize, n))
+}
+
+fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
+        let (si, di) = (form.index(sys, reg::RSI), form.index(sys, reg::RDI));
+        let mut done = 1;
+        let source = run_in_page::<T>(sys, form, form.source, si, most, false);
+        if let Some((from, from_at, n)) = source
+            && let Some((to, to_at, n)) = run_in_page::<T>(sys, form, seg::ES, di, n, true)
+        {
+            HostPage::copy_forward(to, to_at, from, from_at, (n * T::SIZE) as usize, T::SIZE as usize);
+            done = n;
+        } else {
+            let v = sys.read::<T>(form.source, si)?;
+            sys.write(seg::ES, di, v)?;
+        }
+        form.advance(sys, reg::RSI, done);
+        form.advance(sys, reg::RDI, done);
+        Ok(done)
+    })
+}
+
+fn stos<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
+        let di = form.index(sys, reg::RDI);
+        let v = T::from_u64(sys.cpu.regs[reg::RAX]);
+        let mut done = 1;
+        if let Some((to, at, n)) = run_in_page::<T>(sys, form, seg::ES, di, most, true) {
+            to.fill(at, (n * T::SIZE) as usize, v.to_u64(), T::SIZE as usize);
+            done = n;
+        } else {
+            sys.write(seg::ES, di, v)?;
+        }
+        form.advance(sys, reg::RDI, done);
+        Ok(done)
+    })
+}
+
+fn lods<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+        let v = sys.read::<T>(form.source, form.index(sys, reg::RSI))?;
+        let a = &mut sys.cpu.regs[reg::RAX];
+        let kept = if T::SIZE >= 4 { 0 } else { *a & (u64::MAX << bits::<T>()) };
+        *a = kept | v.to_u64();
+        form.advance(sys, reg::RSI, 1);
+        Ok(1)
+    })
+}
+
+/// With F3 a comparison is repeated while equal, with F2 while not.
+fn comparing<T: Scalar>(sys: &System, insn: &Instruction) -> Form {
+    Form { while_zf: Some(!insn.has_repne_prefix()), ..Form::new::<T>(sys, insn) }
+}
+
+fn compare<T: Scalar>(sys: &mut System, a: T, b: T) {
+    let (a, b) = (a.to_u64(), b.to_u64());
+    sys.cpu.flags.set_sub(a, b, a.wrapping_sub(b), bits::<T>());
+}
+
+fn cmps<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    repeat(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
+        let (si, di) = (form.index(sys, reg::RSI), form.index(sys, reg::RDI));
+        let mut done = 1;
+        let source = run_in_page::<T>(sys, form, form.source, si, most, false);
+        if let Some((a, a_at, n)) = source
+            && let Some((b, b_at, n)) = run_in_page::<T>(sys, form, seg::ES, di, n, false)
+        {
+            let pair = |i: u64| (a.read::<T>(a_at as u64 + i * T::SIZE), b.read::<T>(b_at as u64 + i * T::SIZE));
+            let goes_on = |i: u64| Some(pair(i).0 == pair(i).1) == form.while_zf;
+            let last = (0..n).find(|&i| !goes_on(i)).unwrap_or(n - 1);
+            let (x, y) = pair(last);
+            compare(sys, x, y);
+            done = last + 1;
+        } else {
+            let a = sys.read::<T>(form.source, si)?;
+            let b = sys.read::<T>(seg::ES, di)?;
+            compare(sys, a, b);
+        }
+        form.advance(sys, reg::RSI, done);
+        form.advance(sys, reg::RDI, done);
+        Ok(done)
+    })
+}
+
+fn scas<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    repeat(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
+        let di = form.index(sys, reg::RDI);
+        let wanted = T::from_u64(sys.cpu.regs[reg::RAX]);
+        let mut done = 1;
+        if let Some((page, at, n)) = run_in_page::<T>(sys, form, seg::ES, di, most, false) {
+            let element = |i: u64| page.read::<T>(at as u64 + i * T::SIZE);
+            let goes_on = |i: u64| Some(element(i) == wanted) == form.while_zf;
+            let last = (0..n).find(|&i| !goes_on(i)).unwrap_or(n - 1);
+            compare(sys, wanted, element(last));
+            done = last + 1;
+        } else {
+            let v = sys.read::<T>(seg::ES, di)?;
+            compare(sys, wanted, v);
+        }
+        form.advance(sys, reg::RDI, done);
+        Ok(done)
+    })
+}
+
+/// The port is only read when its value can be stored.
+fn ins<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    let port = sys.cpu.regs[reg::RDX] as u16;
+    sys.check_io(port, T::SIZE)?;
+    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+        let (port, di) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RDI));
+        sys.probe(seg::ES, di, T::SIZE, true)?;
+        let v = sys.port_in::<T>(port);
+        sys.write(seg::ES, di, v)?;
+        form.advance(sys, reg::RDI, 1);
+        Ok(1)
+    })
+}
+
+fn outs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
+    let port = sys.cpu.regs[reg::RDX] as u16;
+    sys.check_io(port, T::SIZE)?;
+    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+        let (port, si) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RSI));
+        let v = sys.read::<T>(form.source, si)?;
+        sys.port_out(port, v);
+        form.advance(sys, reg::RSI, 1);
+        Ok(1)
+    })
+}
