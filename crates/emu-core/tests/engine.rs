@@ -4,6 +4,7 @@ use emu_core::cpu::model::Kind;
 use emu_core::cpu::{Model, Segment, seg};
 use emu_core::mem::Target;
 use emu_core::{Bus, ClockRate, PhysMem, Stop, System, Ticks};
+use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
 /// A machine with 1 MiB of RAM that starts at 0000:1000, with its stack at 0000:F000.
@@ -21,7 +22,7 @@ fn machine(code: &[u8]) -> System {
     sys
 }
 
-fn assembled(f: impl FnOnce(&mut CodeAssembler) -> Result<(), iced_x86::IcedError>) -> Vec<u8> {
+fn assembled(f: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
     let mut a = CodeAssembler::new(16).unwrap();
     f(&mut a).unwrap();
     a.assemble(0x1000).unwrap()
@@ -87,4 +88,62 @@ fn a_saved_machine_goes_on_as_the_one_that_was_saved() {
     first.run(Ticks(900));
     second.run(Ticks(900));
     assert_eq!(second.hash(), first.hash());
+}
+
+/// A loop over the forms that have handlers of their own: registers, memory, stack, calls, pairs.
+fn busy() -> Vec<u8> {
+    assembled(|a| {
+        let mut again = a.create_label();
+        let mut sub = a.create_label();
+        let mut skip = a.create_label();
+        a.xor(si, si)?;
+        a.mov(bx, 0x8000)?;
+        a.set_label(&mut again)?;
+        a.add(eax, 0x1234_5677)?;
+        a.adc(word_ptr(bx + si), ax)?;
+        a.mov(cx, word_ptr(bx + si))?;
+        a.push(cx)?;
+        a.call(sub)?;
+        a.pop(dx)?;
+        a.lea(si, word_ptr(si + 2))?;
+        a.and(si, 0xFFE)?;
+        a.cmp(dx, 0x4000)?;
+        a.jb(skip)?;
+        a.sub(word_ptr(bx), 3)?;
+        a.set_label(&mut skip)?;
+        a.jmp(again)?;
+        a.set_label(&mut sub)?;
+        a.dec(dx)?;
+        a.xchg(ax, dx)?;
+        a.ret()
+    })
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a thread is how a test gets a small stack")]
+fn a_long_run_needs_no_stack() {
+    let ticks = if cfg!(debug_assertions) { 300_000 } else { 50_000_000 };
+    let run = move || {
+        let mut sys = machine(&busy());
+        assert_eq!(sys.run(Ticks(ticks)), Stop::Deadline);
+        assert_eq!(sys.now(), Ticks(ticks));
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn stopping_anywhere_changes_nothing() {
+    let mut whole = machine(&busy());
+    let mut pieces = machine(&busy());
+    let mut at = 0;
+    let mut step = 1;
+    while at < 5_000 {
+        step = step * 7 % 61;
+        at += step;
+        whole.run(Ticks(at));
+        (0..step).for_each(|i| {
+            pieces.run(Ticks(at - step + i + 1));
+        });
+        assert_eq!(whole.hash(), pieces.hash(), "at {at}");
+    }
 }

@@ -11,6 +11,8 @@ pub(crate) struct InsnPlace {
     pub(crate) slot: u16,
     /// It shares its op with the instruction before it.
     pub(crate) fused: bool,
+    /// Flags that the instructions before it should have set are missing: the chain must not stop before it.
+    pub(crate) stale: bool,
 }
 
 /// How a block stands with the bytes that it was decoded from.
@@ -68,9 +70,9 @@ impl Block {
         i
     }
 
-    /// The op of instruction `index`; `None` if there is none of its own.
+    /// The op of instruction `index`; `None` if the chain can't stop there.
     pub(crate) fn op_of(&self, index: usize) -> Option<OpRef> {
         let place = self.insns.get(index)?;
-        if place.fused { None } else { Some(self.entry.step(place.slot.into())) }
+        if place.fused || place.stale { None } else { Some(self.entry.step(place.slot.into())) }
     }
 }

@@ -6,7 +6,7 @@ use super::block::{Block, Health, InsnPlace};
 use super::op::{Edge, Handler, Op, OpRef, Slot, Wide};
 use super::{ColdInsn, NONE, chain};
 use crate::System;
-use crate::cpu::{Fault, Mode, Outcome, seg};
+use crate::cpu::{Fault, Mode, Model, Outcome, seg};
 use crate::exec::{self, Exec};
 use crate::mem::{PAGE_SIZE, Target};
 use crate::system::Access;
@@ -41,9 +41,32 @@ pub(crate) struct Builder<'a> {
     link_base: Option<u64>,
     /// Offset in the block of the instruction that is being lowered.
     pub(crate) offset: u16,
+    /// Whether somebody can see the flags that the instruction which is being lowered sets.
+    pub(crate) flags_needed: bool,
+    /// The CPU's model.
+    pub(crate) model: Model,
 }
 
 impl Builder<'_> {
+    /// Begins an instruction `offset` bytes from the block's start.
+    fn place(&mut self, offset: usize) {
+        let slot = self.slots.len() as u16;
+        self.places.push(InsnPlace { offset: offset as u16, slot, fused: false, stale: false });
+    }
+
+    /// Notes that the instruction `offset` bytes from the block's start shares its op with the one before it.
+    fn place_fused(&mut self, offset: usize) {
+        let slot = self.places.last().map_or(0, |p| p.slot);
+        self.places.push(InsnPlace { offset: offset as u16, slot, fused: true, stale: false });
+    }
+
+    /// Notes whether flags are not what they should be before the instruction just begun.
+    fn mark_stale(&mut self, stale: bool) {
+        if let Some(place) = self.places.last_mut() {
+            place.stale = stale;
+        }
+    }
+
     /// Appends an op.
     pub(crate) fn op(&mut self, run: Handler, [a, b, c, d]: [u8; 4], imm: u32) {
         self.slots.push(Slot { op: Op { run, a, b, c, d, imm } });
@@ -71,13 +94,6 @@ impl Builder<'_> {
         let index = self.cold.len() as u32;
         self.cold.push(ColdInsn { exec, insn: *insn });
         self.op(if ends { chain::cold_end } else { chain::cold }, [0; 4], index);
-    }
-
-    /// Takes note that the instruction now lowered shares its op with the one before it.
-    pub(crate) fn fuse(&mut self) {
-        if let Some(last) = self.places.last_mut() {
-            last.fused = true;
-        }
     }
 }
 
@@ -126,6 +142,8 @@ impl System {
             link_base: (!crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some())
                 .then_some(source.page_offset),
             offset: 0,
+            flags_needed: true,
+            model: self.cpu.model,
         };
         let max = if crosses || mode.has(Mode::SINGLE) || source.key.is_none() { 1 } else { MAX_INSNS };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
@@ -288,44 +306,106 @@ impl System {
 
 /// Decodes and lowers up to `max` instructions; returns how many bytes they are.
 fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmware: bool, max: usize) -> usize {
-    let mut decoder = Decoder::with_ip(b.mode.bitness(), bytes, 0, DecoderOptions::NONE);
-    let mut insn = Instruction::default();
-    let mut at = 0;
-    for i in 0..max {
-        let rest = &bytes[at..];
-        let place = InsnPlace { offset: at as u16, slot: b.slots.len() as u16, fused: false };
-        b.offset = at as u16;
-        if firmware && rest.len() >= 3 && rest[..2] == [0x0F, 0x3F] {
-            b.places.push(place);
-            b.op(chain::firmware, [0; 4], rest[2].into());
-            return at + 3;
+    let mut insns = [Instruction::default(); MAX_INSNS];
+    let (n, len, end) = decode(b.mode, bytes, firmware, &mut insns[..max]);
+    lower_all(b, &insns[..n], table, end);
+    match end {
+        End::Firmware(number) => {
+            b.place(len);
+            b.op(chain::firmware, [0; 4], number.into());
+            return len + 3;
         }
-        if !decoder.can_decode() {
-            break;
-        }
-        decoder.decode_out(&mut insn);
-        if decoder.last_error() == DecoderError::NoMoreBytes && i > 0 {
-            break;
-        }
-        b.places.push(place);
-        if insn.code() == Code::INVALID {
-            let too_long = insn.len() >= MAX_LENGTH && rest.len() >= MAX_LENGTH;
-            b.cold(if too_long { raise_gp } else { raise_ud }, &insn, true);
-            return at + insn.len().max(1);
-        }
-        at += insn.len();
-        let ends = ends_block(&insn);
-        // What the model does not have is not in the table, and must not be lowered either.
-        match table.get(insn.code()) {
-            None => b.cold(raise_ud, &insn, ends),
-            Some(_) if !b.mode.has(Mode::ALIGN | Mode::SINGLE) && exec::hot::lower(&insn, b) => {}
-            Some(exec) => b.cold(exec, &insn, ends),
-        }
-        if ends {
-            return at;
+        End::Jump => {}
+        End::Open => {
+            b.op(chain::fall_through, [0; 4], 0);
+            b.edge(len as i32);
         }
     }
-    b.op(chain::fall_through, [0; 4], 0);
-    b.edge(at as i32);
-    at
+    len
+}
+
+/// What stands behind the instructions of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing: the last one jumps, or raises a fault.
+    Jump,
+    /// The next block.
+    Open,
+    /// A call of the firmware's service.
+    Firmware(u8),
+}
+
+/// Decodes up to `insns.len()` instructions: how many, their bytes, and what is behind them.
+fn decode(mode: Mode, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -> (usize, usize, End) {
+    let mut decoder = Decoder::with_ip(mode.bitness(), bytes, 0, DecoderOptions::NONE);
+    let (mut n, mut at) = (0, 0);
+    while n < insns.len() && decoder.can_decode() {
+        let rest = &bytes[at..];
+        if firmware && rest.len() >= 3 && rest[..2] == [0x0F, 0x3F] {
+            return (n, at, End::Firmware(rest[2]));
+        }
+        let insn = &mut insns[n];
+        decoder.decode_out(insn);
+        if decoder.last_error() == DecoderError::NoMoreBytes && n > 0 {
+            break;
+        }
+        n += 1;
+        at += insn.len().max(1);
+        if insn.code() == Code::INVALID || ends_block(insn) {
+            return (n, at, End::Jump);
+        }
+    }
+    (n, at, End::Open)
+}
+
+/// Which instructions set flags that nobody can see: a later one overwrites them, and nothing between can stop the chain.
+fn unseen_flags(insns: &[Instruction]) -> [bool; MAX_INSNS] {
+    let mut unseen = [false; MAX_INSNS];
+    let mut live = u32::MAX;
+    for (i, insn) in insns.iter().enumerate().rev() {
+        if exec::hot::is_quiet(insn) {
+            let modified = insn.rflags_modified();
+            unseen[i] = modified != 0 && live & modified == 0;
+            live = live & !modified | insn.rflags_read();
+        } else {
+            live = u32::MAX;
+        }
+    }
+    unseen
+}
+
+/// Lowers what was decoded.
+fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
+    let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE);
+    let unseen = if fast { unseen_flags(insns) } else { [false; MAX_INSNS] };
+    let (mut at, mut stale, mut i) = (0, 0, 0);
+    while let Some(insn) = insns.get(i) {
+        b.offset = at as u16;
+        b.flags_needed = !unseen[i];
+        b.place(at);
+        b.mark_stale(stale != 0);
+        if insn.code() == Code::INVALID {
+            b.cold(if insn.len() >= MAX_LENGTH { raise_gp } else { raise_ud }, insn, true);
+            return;
+        }
+        if fast && let Some(second) = insns.get(i + 1) {
+            let behind = at + insn.len();
+            b.offset = behind as u16;
+            if exec::hot::lower_pair(insn, second, b) {
+                b.place_fused(behind);
+                (at, i) = (behind + second.len(), i + 2);
+                continue;
+            }
+            b.offset = at as u16;
+        }
+        // What the model does not have is not in the table, and must not be lowered either.
+        let exec = table.get(insn.code());
+        if !(fast && exec.is_some() && table.is_plain(insn.code()) && exec::hot::lower(insn, b)) {
+            let last = i + 1 == insns.len() && end == End::Jump;
+            b.cold(exec.unwrap_or(raise_ud), insn, last);
+        }
+        let modified = insn.rflags_modified();
+        stale = if unseen[i] { stale | modified } else { stale & !modified };
+        (at, i) = (at + insn.len(), i + 1);
+    }
 }

@@ -13,7 +13,7 @@ mod op;
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
 pub(crate) use chain::run_chain;
-pub(crate) use op::{Edge, Handler, Op, OpRef, Slot, Wide, goto, next};
+pub(crate) use op::{Edge, Handler, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};
 use iced_x86::Instruction;

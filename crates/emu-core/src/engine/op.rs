@@ -61,12 +61,6 @@ pub(crate) struct OpRef(*const UnsafeCell<Slot>);
 unsafe impl Send for OpRef {}
 
 impl OpRef {
-    /// The op here.
-    #[inline(always)]
-    pub(crate) fn get(self) -> Op {
-        // SAFETY: points to an op of a live chunk (module invariant).
-        unsafe { (*(*self.0).get()).op }
-    }
     #[inline(always)]
     pub(crate) fn run(self) -> Handler {
         // SAFETY: as above.

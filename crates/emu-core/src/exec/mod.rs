@@ -61,18 +61,31 @@ const CLASSES: &[Lookup] = &[
 ];
 
 /// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.
-pub(crate) struct ExecTable(Box<[Option<Exec>]>);
+pub(crate) struct ExecTable(Box<[Entry]>);
+
+#[derive(Clone, Copy)]
+struct Entry {
+    exec: Option<Exec>,
+    /// The model takes the opcode for what the decoder does.
+    plain: bool,
+}
 
 impl ExecTable {
     pub(crate) fn new(model: &Model) -> ExecTable {
         let find = |code| {
-            let code = available::meaning(model, code);
-            if available::has(model, code) { CLASSES.iter().find_map(|lookup| lookup(code)) } else { None }
+            let meant = available::meaning(model, code);
+            let exec = if available::has(model, meant) { CLASSES.iter().find_map(|lookup| lookup(meant)) } else { None };
+            Entry { exec, plain: meant == code }
         };
         ExecTable(Code::values().map(find).collect())
     }
 
     pub(crate) fn get(&self, code: Code) -> Option<Exec> {
-        self.0.get(code as usize).copied().flatten()
+        self.0.get(code as usize)?.exec
+    }
+
+    /// Whether the model takes the opcode for what the decoder does.
+    pub(crate) fn is_plain(&self, code: Code) -> bool {
+        self.0.get(code as usize).is_some_and(|e| e.plain)
     }
 }

@@ -1,0 +1,308 @@
+//! Near jumps, calls and returns, in code whose segment's limit leaves every address open.
+
+use iced_x86::{Code, Instruction, OpKind};
+
+use super::addr::{Addr, MemoryOperand, by_addr};
+use super::moves::condition;
+use super::stack::{PushWidth, push_value};
+use super::width::{Width, field, load};
+use crate::System;
+use crate::cpu::{Mode, reg};
+use crate::engine::{Builder, Edge, Handler, OpRef, goto};
+use crate::mem::Scalar;
+
+/// Size of the instruction pointer.
+pub(super) trait Ip {
+    /// Follows an edge: RIP moves on; the answer is the op to go on with.
+    fn follow(sys: &mut System, edge: Edge) -> OpRef;
+    /// `v` as wide as the instruction pointer.
+    fn cut(v: u64) -> u64;
+}
+
+pub(super) struct Ip16;
+impl Ip for Ip16 {
+    #[inline(always)]
+    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+        let to = sys.cpu.rip.wrapping_add(edge.delta as u64);
+        sys.cpu.rip = to & 0xFFFF;
+        // Wrapping around the segment leads elsewhere than the same number of bytes on: look it up.
+        if to > 0xFFFF { sys.engine.lookup_op } else { edge.to }
+    }
+    #[inline(always)]
+    fn cut(v: u64) -> u64 {
+        v & 0xFFFF
+    }
+}
+
+pub(super) struct Ip32;
+impl Ip for Ip32 {
+    #[inline(always)]
+    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+        sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as u64) & 0xFFFF_FFFF;
+        edge.to
+    }
+    #[inline(always)]
+    fn cut(v: u64) -> u64 {
+        v & 0xFFFF_FFFF
+    }
+}
+
+pub(super) struct Ip64;
+impl Ip for Ip64 {
+    #[inline(always)]
+    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+        sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as i64 as u64);
+        edge.to
+    }
+    #[inline(always)]
+    fn cut(v: u64) -> u64 {
+        v
+    }
+}
+
+/// The instance of a generic handler for the mode's instruction pointer.
+macro_rules! by_ip {
+    ($mode:expr, $handler:ident $(, $t:ty)*) => {
+        match $mode.bitness() {
+            16 => $handler::<$($t,)* Ip16>,
+            32 => $handler::<$($t,)* Ip32>,
+            _ => $handler::<$($t,)* Ip64>,
+        }
+    };
+}
+
+fn jmp<I: Ip>(sys: &mut System, op: OpRef) {
+    let to = I::follow(sys, op.edge(1));
+    goto!(sys, to)
+}
+
+/// Condition `imm`; edges: taken, not taken.
+fn jcc<const CC: u8, I: Ip>(sys: &mut System, op: OpRef) {
+    let edge = if sys.cpu.flags.condition(CC) { op.edge(1) } else { op.edge(3) };
+    let to = I::follow(sys, edge);
+    goto!(sys, to)
+}
+
+fn loop_<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
+    let count = W::cut(W::get(sys, reg::RCX).wrapping_sub(1));
+    W::set(sys, reg::RCX, count);
+    let edge = if count != 0 { op.edge(1) } else { op.edge(3) };
+    let to = I::follow(sys, edge);
+    goto!(sys, to)
+}
+
+fn jcxz<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
+    let edge = if W::get(sys, reg::RCX) == 0 { op.edge(1) } else { op.edge(3) };
+    let to = I::follow(sys, edge);
+    goto!(sys, to)
+}
+
+/// `imm`: from the block's start to the return address.
+fn call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
+    let back = I::cut(sys.cpu.rip.wrapping_add(op.imm().into()));
+    if !push_value::<P>(sys, op, back) {
+        return;
+    }
+    let to = I::follow(sys, op.edge(1));
+    goto!(sys, to)
+}
+
+fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
+    let target = I::cut(sys.cpu.regs[op.a() & 15]);
+    let back = I::cut(sys.cpu.rip.wrapping_add(op.imm().into()));
+    if !push_value::<P>(sys, op, back) {
+        return;
+    }
+    sys.cpu.rip = target;
+    goto!(sys, sys.engine.lookup_op)
+}
+
+fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
+    sys.cpu.rip = I::cut(sys.cpu.regs[op.a() & 15]);
+    goto!(sys, sys.engine.lookup_op)
+}
+
+fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
+    let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
+    let Some(target) = load::<W>(sys, op, lin) else { return };
+    sys.cpu.rip = target;
+    goto!(sys, sys.engine.lookup_op)
+}
+
+/// `wide(1)`: from the block's start to the return address.
+fn call_mem<P: PushWidth, A: Addr>(sys: &mut System, op: OpRef) {
+    let Some(lin) = A::lin(sys, op, P::Value::SIZE, false) else { return };
+    let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    let back = P::Value::cut(sys.cpu.rip.wrapping_add(op.wide(1)));
+    if !push_value::<P>(sys, op, back) {
+        return;
+    }
+    sys.cpu.rip = target;
+    goto!(sys, sys.engine.lookup_op)
+}
+
+/// `imm`: bytes released behind the return address.
+fn ret<P: PushWidth>(sys: &mut System, op: OpRef) {
+    let sp = P::stack_pointer(sys);
+    let Some(lin) = P::linear(sys, op, sp, false) else { return };
+    let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    P::set_stack_pointer(sys, sp.wrapping_add(P::Value::SIZE + u64::from(op.imm())));
+    sys.cpu.rip = target;
+    goto!(sys, sys.engine.lookup_op)
+}
+
+/// Whether the operand size of a near branch is that of the mode, so that nothing is cut off.
+pub(super) fn is_natural(insn: &Instruction, mode: Mode) -> bool {
+    let size = match insn.op0_kind() {
+        OpKind::NearBranch16 => 16,
+        OpKind::NearBranch32 => 32,
+        _ => 64,
+    };
+    size == mode.bitness()
+}
+
+/// From the block's start to where a branch of `insn` leads.
+pub(super) fn branch_delta(insn: &Instruction, mode: Mode) -> i32 {
+    let target = insn.near_branch_target();
+    match mode.bitness() {
+        // Backwards or forwards: the shorter way round is the one that does not wrap.
+        16 => target as u16 as i16 as i32,
+        _ => target as i32,
+    }
+}
+
+macro_rules! by_condition {
+    ($cc:expr, $ip:ident; $($n:literal)*) => {
+        match $cc {
+            $($n => jcc::<$n, $ip>,)*
+            _ => jcc::<15, $ip>,
+        }
+    };
+}
+
+fn jcc_handler(cc: u8, mode: Mode) -> Handler {
+    match mode.bitness() {
+        16 => by_condition!(cc, Ip16; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        32 => by_condition!(cc, Ip32; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        _ => by_condition!(cc, Ip64; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+    }
+}
+
+fn two_edges(insn: &Instruction, b: &mut Builder<'_>, run: Handler) -> bool {
+    let behind = i32::from(b.offset) + insn.len() as i32;
+    b.op(run, [0; 4], 0);
+    b.edge(branch_delta(insn, b.mode));
+    b.edge(behind);
+    true
+}
+
+fn lower_call(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    use super::stack::*;
+    let behind = u32::from(b.offset) + insn.len() as u32;
+    let run: Handler = match (stack_kind(b.mode), b.mode.bitness()) {
+        (StackKind::S16, 16) => call::<P16S16, Ip16>,
+        (StackKind::S32F, 32) => call::<P32S32F, Ip32>,
+        (StackKind::S32, 32) => call::<P32S32, Ip32>,
+        (StackKind::S64, 64) => call::<P64S64, Ip64>,
+        _ => return false,
+    };
+    b.op(run, [0; 4], behind);
+    b.edge(branch_delta(insn, b.mode));
+    true
+}
+
+fn lower_indirect(insn: &Instruction, b: &mut Builder<'_>, is_call: bool) -> bool {
+    use super::stack::*;
+    let behind = u32::from(b.offset) + insn.len() as u32;
+    let bits = b.mode.bitness();
+    if insn.op0_kind() == OpKind::Register {
+        if insn.op0_register().size() as u32 * 8 != bits {
+            return false;
+        }
+        let run: Handler = match (is_call, stack_kind(b.mode), bits) {
+            (false, ..) => by_ip!(b.mode, jmp_reg),
+            (_, StackKind::S16, 16) => call_reg::<P16S16, Ip16>,
+            (_, StackKind::S32F, 32) => call_reg::<P32S32F, Ip32>,
+            (_, StackKind::S32, 32) => call_reg::<P32S32, Ip32>,
+            (_, StackKind::S64, 64) => call_reg::<P64S64, Ip64>,
+            _ => return false,
+        };
+        b.op(run, [field(insn.op0_register()), 0, 0, 0], behind);
+        return true;
+    }
+    if insn.memory_size().size() as u32 * 8 != bits {
+        return false;
+    }
+    let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+    let run: Handler = match (is_call, stack_kind(b.mode), bits) {
+        (false, _, 16) => by_addr!(m.kind, jmp_mem, u16),
+        (false, _, 32) => by_addr!(m.kind, jmp_mem, u32),
+        (false, ..) => by_addr!(m.kind, jmp_mem, u64),
+        (_, StackKind::S16, 16) => by_addr!(m.kind, call_mem, P16S16),
+        (_, StackKind::S32F, 32) => by_addr!(m.kind, call_mem, P32S32F),
+        (_, StackKind::S32, 32) => by_addr!(m.kind, call_mem, P32S32),
+        (_, StackKind::S64, 64) => by_addr!(m.kind, call_mem, P64S64),
+        _ => return false,
+    };
+    b.op(run, [0, m.b, m.c, m.d], m.imm);
+    if is_call {
+        b.wide(behind.into());
+    }
+    true
+}
+
+fn lower_ret(insn: &Instruction, b: &mut Builder<'_>, bits: u32) -> bool {
+    use super::stack::*;
+    let run: Handler = match (stack_kind(b.mode), bits, b.mode.bitness()) {
+        (StackKind::S16, 16, 16) => ret::<P16S16>,
+        (StackKind::S32F, 32, 32) => ret::<P32S32F>,
+        (StackKind::S32, 32, 32) => ret::<P32S32>,
+        (StackKind::S64, 64, 64) => ret::<P64S64>,
+        _ => return false,
+    };
+    let released = if insn.op_count() == 1 { insn.immediate16().into() } else { 0 };
+    b.op(run, [0; 4], released);
+    true
+}
+
+fn lower_counted(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    use Code::*;
+    let run: Handler = match insn.code() {
+        Loop_rel8_16_CX => loop_::<u16, Ip16>,
+        Loop_rel8_32_ECX => loop_::<u32, Ip32>,
+        Loop_rel8_64_RCX => loop_::<u64, Ip64>,
+        Jcxz_rel8_16 => jcxz::<u16, Ip16>,
+        Jecxz_rel8_32 => jcxz::<u32, Ip32>,
+        Jrcxz_rel8_64 => jcxz::<u64, Ip64>,
+        _ => return false,
+    };
+    two_edges(insn, b, run)
+}
+
+pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    use Code::*;
+    // Elsewhere a target must be checked against the limit before the jump.
+    if !b.mode.has(Mode::OPEN_LIMIT) {
+        return false;
+    }
+    let code = insn.code();
+    match code {
+        Jmp_rel8_16 | Jmp_rel8_32 | Jmp_rel8_64 | Jmp_rel16 | Jmp_rel32_32 | Jmp_rel32_64 if is_natural(insn, b.mode) => {
+            let run: Handler = by_ip!(b.mode, jmp);
+            b.op(run, [0; 4], 0);
+            b.edge(branch_delta(insn, b.mode));
+            true
+        }
+        Call_rel16 | Call_rel32_32 | Call_rel32_64 if is_natural(insn, b.mode) => lower_call(insn, b),
+        Jmp_rm16 | Jmp_rm32 | Jmp_rm64 => lower_indirect(insn, b, false),
+        Call_rm16 | Call_rm32 | Call_rm64 => lower_indirect(insn, b, true),
+        Retnw | Retnw_imm16 => lower_ret(insn, b, 16),
+        Retnd | Retnd_imm16 => lower_ret(insn, b, 32),
+        Retnq | Retnq_imm16 => lower_ret(insn, b, 64),
+        _ if code.is_jcc_short_or_near() && is_natural(insn, b.mode) => {
+            two_edges(insn, b, jcc_handler(condition(insn), b.mode))
+        }
+        _ if code.is_jcx_short() || code.is_loop() => is_natural(insn, b.mode) && lower_counted(insn, b),
+        _ => false,
+    }
+}
