@@ -6,7 +6,7 @@
 
 use super::f80::{Class, F80, SIGN};
 use super::nan;
-use super::round::{Ctl, DE, Mode, Out, ZE, round, sticky_shr};
+use super::round::{Ctl, Mode, Out, ZE, round, sticky_shr};
 
 /// `a + b`
 #[inline]
@@ -228,8 +228,7 @@ fn div_special(a: F80, b: F80, ctl: Ctl) -> Out {
     let sign = a.sign() ^ b.sign();
     match (ca, cb) {
         (Class::Infinity, Class::Infinity) | (Class::Zero, Class::Zero) => return Out::INVALID,
-        (Class::Normal, Class::Zero) => return Out::with(F80::infinity(sign), ZE | ctl.pre),
-        (Class::Denormal, Class::Zero) => return Out::with(F80::infinity(sign), ZE | DE),
+        (Class::Normal | Class::Denormal, Class::Zero) => return Out::with(F80::infinity(sign), ZE),
         _ => {}
     }
     let pre = nan::denormal(ca, cb) | ctl.pre;

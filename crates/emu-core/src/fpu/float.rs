@@ -98,7 +98,7 @@ fn narrow_finite(f: Format, sign: u16, exp: i32, sig: u64, ctl: Ctl) -> (u64, u1
         return narrow_tiny(f, sign, unbounded, sig, ctl);
     }
     if e >= f.max {
-        return narrow_huge(f, sign, flags, ctl);
+        return narrow_huge(f, sign, ctl);
     }
     (f.encode(sign, e as u64, (rounded & !INTEGER_BIT) >> f.drop()), flags)
 }
@@ -106,8 +106,7 @@ fn narrow_finite(f: Format, sign: u16, exp: i32, sig: u64, ctl: Ctl) -> (u64, u1
 #[cold]
 fn narrow_tiny(f: Format, sign: u16, e: i32, sig: u64, ctl: Ctl) -> (u64, u16) {
     if !ctl.masked(UE) {
-        let (_, _, flags) = round_sig(ctl.mode(), sign != 0, f.drop(), sig, 0);
-        return (0, UE | flags);
+        return (0, UE);
     }
     let (hi, lo) = shift_right_sticky(sig, 0, (1 - e) as u32);
     let (rounded, _, flags) = round_sig(ctl.mode(), sign != 0, f.drop(), hi, lo);
@@ -117,9 +116,9 @@ fn narrow_tiny(f: Format, sign: u16, e: i32, sig: u64, ctl: Ctl) -> (u64, u16) {
 }
 
 #[cold]
-fn narrow_huge(f: Format, sign: u16, rounding: u16, ctl: Ctl) -> (u64, u16) {
+fn narrow_huge(f: Format, sign: u16, ctl: Ctl) -> (u64, u16) {
     if !ctl.masked(OE) {
-        return (0, OE | rounding);
+        return (0, OE);
     }
     let to_infinity = match ctl.mode() {
         Mode::Nearest => true,

@@ -1,7 +1,7 @@
 //! What instructions do with the stack: operands, exceptions, results.
 
 use super::compare::{C0, C2, C3, Compared, compare};
-use super::f80::F80;
+use super::f80::{EXP_MAX, F80};
 use super::float::{from_f32, from_f64, quiet_on_load, to_f32, to_f64};
 use super::int::{BCD_INDEFINITE, from_int, to_bcd, to_int};
 use super::round::{C1, Ctl, DE, IE, Mode, OE, Out, SF, UE, ZE};
@@ -144,10 +144,6 @@ impl Fpu {
     pub fn load_st(&mut self, i: u8) {
         if !self.is_empty(i) {
             self.push(self.st(i), 0);
-        } else if self.is_full() {
-            if self.overflowed() {
-                self.push_unchecked(F80::INDEFINITE);
-            }
         } else if self.underflowed() {
             self.push_unchecked(F80::INDEFINITE);
         }
@@ -162,15 +158,14 @@ impl Fpu {
         }
     }
 
-    /// FCMOVcc with its condition already decided.
+    /// FCMOVcc with its condition already decided. C1 stays unless the stack fails.
     #[inline]
     pub fn move_if(&mut self, i: u8, condition: bool) {
         if self.is_empty(0) || self.is_empty(i) {
             self.underflow_into(0);
-            return;
+        } else if condition {
+            self.set_st(0, self.st(i));
         }
-        let v = if condition { self.st(i) } else { self.st(0) };
-        self.settle(0, Out::exact(v));
     }
 
     /// A store to memory that was prepared and written: raises its exceptions, pops if it happened.
@@ -219,58 +214,67 @@ impl Fpu {
         self.prepare(IE, BCD_INDEFINITE, |v, ctl| to_bcd(v, ctl.mode()))
     }
 
-    /// Compares ST(0) with ST(i); None if an unmasked exception stopped it. C1 and exceptions are set.
+    /// Compares ST(0) with ST(i); an empty register is unordered and fails the stack.
     #[inline]
-    fn compare_st(&mut self, i: u8, quiet: bool) -> Option<Compared> {
+    fn compare_st(&self, i: u8, quiet: bool) -> Compared {
         if self.is_empty(0) || self.is_empty(i) {
-            return self.underflowed().then_some(Compared { order: None, flags: IE });
+            return Compared { order: None, flags: IE | SF };
         }
-        let out = compare(self.st(0), self.st(i), quiet, self.ctl());
+        compare(self.st(0), self.st(i), quiet, self.ctl())
+    }
+
+    /// The condition codes are set even if an unmasked exception then keeps back the pops.
+    #[inline]
+    fn settle_comparison(&mut self, out: Compared, pops: u8) {
         self.raise(out.flags);
-        self.ctl().masked(out.flags).then_some(out)
+        self.set_codes(C0 | C2 | C3, out.condition_codes());
+        if self.ctl().masked(out.flags) {
+            self.pop_n(pops);
+        }
     }
 
     /// FCOM, FUCOM and their popping forms.
     #[inline]
     pub fn compare(&mut self, i: u8, quiet: bool, pops: u8) {
-        if let Some(out) = self.compare_st(i, quiet) {
-            self.set_codes(C0 | C2 | C3, out.condition_codes());
-            self.pop_n(pops);
-        }
+        let out = self.compare_st(i, quiet);
+        self.settle_comparison(out, pops);
     }
 
     /// FCOM m32fp, m64fp and FICOM; FTST with +0.
     #[inline]
     pub fn compare_mem(&mut self, operand: Operand, pops: u8) {
         let out = if self.is_empty(0) {
-            self.underflowed().then_some(Compared { order: None, flags: IE })
+            Compared { order: None, flags: IE | SF }
         } else {
-            let out = compare(self.st(0), operand.value, false, Ctl { cw: self.cw, pre: operand.pre });
-            self.raise(out.flags);
-            self.ctl().masked(out.flags).then_some(out)
+            compare(self.st(0), operand.value, false, Ctl { cw: self.cw, pre: operand.pre })
         };
-        if let Some(out) = out {
-            self.set_codes(C0 | C2 | C3, out.condition_codes());
-            self.pop_n(pops);
-        }
+        self.settle_comparison(out, pops);
     }
 
-    /// FCOMI and FUCOMI: the new ZF, PF and CF; None if an unmasked exception stopped it.
+    /// FCOMI and FUCOMI: the new ZF, PF and CF. C1 stays unless the stack fails.
     #[inline]
-    pub fn compare_flags(&mut self, i: u8, quiet: bool, pops: u8) -> Option<u32> {
-        let out = self.compare_st(i, quiet)?;
-        self.pop_n(pops);
-        Some(out.eflags())
+    pub fn compare_flags(&mut self, i: u8, quiet: bool, pops: u8) -> u32 {
+        let out = self.compare_st(i, quiet);
+        let c1 = if out.flags & SF != 0 { 0 } else { self.sw & C1 };
+        self.raise(out.flags | c1);
+        if self.ctl().masked(out.flags) {
+            self.pop_n(pops);
+        }
+        out.eflags()
     }
 
     /// FPREM and FPREM1.
     pub fn remainder(&mut self, nearest: bool) {
+        self.set_codes(C2, 0);
         if self.is_empty(0) || self.is_empty(1) {
             self.underflow_into(0);
             return;
         }
-        let out = rem::remainder(self.st(0), self.st(1), nearest, self.ctl());
-        if self.settle(0, out) && out.flags & IE == 0 {
+        let (a, b) = (self.st(0), self.st(1));
+        let out = rem::remainder(a, b, nearest, self.ctl());
+        // Without a quotient (NaNs and invalid operands) only C2 changes.
+        let quotient = out.flags & IE == 0 && a.exp() != EXP_MAX && !(b.exp() == EXP_MAX && !b.is_infinity());
+        if self.settle(0, out) && quotient {
             self.set_codes(CONDITION_CODES, out.flags);
         }
     }
@@ -303,6 +307,7 @@ impl Fpu {
 
     /// FSIN and FCOS: C2 tells of an argument out of range.
     pub fn trigonometric(&mut self, f: impl Fn(F80, Ctl) -> Out) {
+        self.set_codes(C2, 0);
         if self.is_empty(0) {
             self.underflow_into(0);
             return;
@@ -323,6 +328,7 @@ impl Fpu {
 
     /// FPTAN
     pub fn tangent(&mut self) {
+        self.set_codes(C2, 0);
         if self.is_empty(0) || self.is_full() {
             self.fault_on_replace_and_push();
             return;
@@ -334,6 +340,7 @@ impl Fpu {
 
     /// FSINCOS
     pub fn sine_cosine(&mut self) {
+        self.set_codes(C2, 0);
         if self.is_empty(0) || self.is_full() {
             self.fault_on_replace_and_push();
             return;

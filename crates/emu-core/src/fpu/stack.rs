@@ -1,6 +1,5 @@
 //! The register stack: access by ST(i), push, pop, and stack faults [SDM-1 8.1.2, 8.5.1.1].
 
-use super::compare::C0;
 use super::f80::F80;
 use super::round::{C1, IE, SF};
 use super::{Fpu, compare};
@@ -60,7 +59,8 @@ impl Fpu {
         !self.is_empty(7)
     }
 
-    /// Pushes a value that was computed with the exceptions `flags`. An unmasked IE or DE leaves everything as it was.
+    /// Pushes a value that was computed with the exceptions `flags`. An unmasked IE leaves everything as it was; DE,
+    /// even unmasked, does not stop a load.
     #[inline]
     pub fn push(&mut self, v: F80, flags: u16) {
         if self.is_full() {
@@ -70,7 +70,7 @@ impl Fpu {
             return;
         }
         self.raise(flags);
-        if self.ctl().masked(flags & super::ops::STOPPING) {
+        if self.ctl().masked(flags & IE) {
             self.push_unchecked(v);
         }
     }
@@ -89,8 +89,9 @@ impl Fpu {
         self.ctl().masked(IE)
     }
 
-    /// FFREE
+    /// FFREE. C1, which the architecture leaves undefined, is cleared.
     pub fn free(&mut self, i: u8) {
+        self.sw &= !C1;
         self.used &= !(1 << self.physical(i));
     }
 
@@ -124,10 +125,5 @@ impl Fpu {
     pub fn examine(&mut self) {
         let codes = compare::examine(self.st(0), self.is_empty(0));
         self.set_codes(super::CONDITION_CODES, codes);
-    }
-
-    /// C2 of the status word, as the trigonometric and remainder instructions leave it.
-    pub(crate) fn clear_c0_c2_c3(&mut self) {
-        self.sw &= !(C0 | compare::C2 | compare::C3);
     }
 }

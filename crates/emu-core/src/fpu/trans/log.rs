@@ -4,9 +4,9 @@ use super::super::arith;
 use super::super::f80::{Class, F80, SIGN};
 use super::super::int::from_int;
 use super::super::nan;
-use super::super::round::{Ctl, Out, ZE};
+use super::super::round::{Ctl, Out, PE, ZE};
 use super::finish;
-use super::tables::{LOG2_E, LOG2_SIXTEENTHS};
+use super::tables::{LOG2_E, LOG2_E_67, LOG2_SIXTEENTHS};
 use super::wide::{ONE, Terms, Wide, odd_reciprocals};
 
 /// FYL2X: `y × log2(x)`.
@@ -17,7 +17,7 @@ pub fn yl2x(y: F80, x: F80, ctl: Ctl) -> Out {
     }
     let is_one = x == F80::ONE;
     if cx == Class::Zero {
-        return log_of_zero(y, cy, ctl);
+        return log_of_zero(y, cy);
     }
     if x.sign() != 0 || (cx == Class::Infinity && cy == Class::Zero) || (is_one && cy == Class::Infinity) {
         return Out::INVALID;
@@ -36,26 +36,36 @@ pub fn yl2x(y: F80, x: F80, ctl: Ctl) -> Out {
     }
     let (_, e, m) = x.unpack();
     if m == F80::ONE.sig {
-        let out = arith::mul(from_int(i64::from(e - 16383)), y, ctl.full_precision());
-        return Out::with(out.value, out.flags | pre);
+        return power_of_two(y, e - 16383, ctl, pre);
     }
     let (negative, log) = log2(e - 16383, u128::from(m) << 63);
     times_y(y, negative, log, ctl, pre)
 }
 
-fn log_of_zero(y: F80, cy: Class, ctl: Ctl) -> Out {
+fn log_of_zero(y: F80, cy: Class) -> Out {
     let infinity = F80::infinity(y.sign() ^ SIGN);
     match cy {
         Class::Zero => Out::INVALID,
         Class::Infinity => Out::exact(infinity),
-        _ => Out::with(infinity, ZE | (nan::denormal(cy, cy) & ctl.cw)),
+        _ => Out::with(infinity, ZE),
     }
+}
+
+/// `y × e`. Silicon calls even this inexact, and comes to a negative logarithm from above, so that what its internal
+/// format keeps is the next number towards zero.
+fn power_of_two(y: F80, e: i32, ctl: Ctl, pre: u16) -> Out {
+    if e > 0 {
+        let out = arith::mul(from_int(i64::from(e)), y, ctl.full_precision());
+        return Out::with(out.value, out.flags | pre | PE);
+    }
+    let magnitude = (u128::from(e.unsigned_abs()) << 112) - 1;
+    Wide::from_fixed(magnitude, 112).map_or(Out::exact(y), |log| times_y(y, true, log, ctl, pre))
 }
 
 fn times_y(y: F80, negative: bool, log: Wide, ctl: Ctl, pre: u16) -> Out {
     let (sign, e, m) = y.unpack();
     let sign = sign ^ if negative { SIGN } else { 0 };
-    finish(ctl, sign, log.mul(Wide::from_parts(e, m)), pre)
+    finish(ctl, sign, log.internal().mul(Wide::from_parts(e, m)), pre)
 }
 
 /// FYL2XP1: `y × log2(x + 1)`. The architecture defines it for |x| below 1 - sqrt(1/2).
@@ -83,7 +93,7 @@ pub fn yl2xp1(y: F80, x: F80, ctl: Ctl) -> Out {
         return Out::with(F80::zero(sign), pre);
     }
     if undefined {
-        return Out::with(x, pre);
+        return Out::with(x, pre | PE);
     }
     let (_, e, m) = x.unpack();
     let log = log2_of_one_plus(x.sign() != 0, e - 16383, m);
@@ -93,6 +103,9 @@ pub fn yl2xp1(y: F80, x: F80, ctl: Ctl) -> Out {
 /// `|log2(1 ± m × 2^(e-63))|`.
 fn log2_of_one_plus(negative: bool, e: i32, m: u64) -> Wide {
     let x = Wide::from_parts(e + 16383, m);
+    if e < -64 {
+        return x.mul(Wide { exp: 0, sig: LOG2_E_67 << 61 });
+    }
     if e < -5 {
         // ln(1+x) = 2 atanh(x / (2+x)): no digit of a small x is lost.
         let fixed = x.to_fixed(126);

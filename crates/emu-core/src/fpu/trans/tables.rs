@@ -1,7 +1,12 @@
 //! Constants of the transcendental instructions, as fixed-point numbers with 126 fraction bits unless told otherwise.
 //! The tests below derive each table again from its definition.
 
+/// The ln 2 of F2XM1: 66 bits, in units of 2^-66.
+pub(crate) const LN2_66: u128 = 0x0002_c5c8_5fdf_473d_e6af;
+/// The 1/ln 2 of FYL2XP1 for small arguments: 67 bits, rounded, in units of 2^-66.
+pub(crate) const LOG2_E_67: u128 = 0x0005_c551_d94a_e0bf_85de;
 /// ln 2 with 128 fraction bits.
+#[cfg(test)]
 pub(crate) const LN2_Q128: u128 = 0xb172_17f7_d1cf_79ab_c9e3_b398_03f2_f6af;
 /// log2(e), the 1/ln 2 of FYL2X.
 pub(crate) const LOG2_E: u128 = 0x5c55_1d94_ae0b_f85d_df43_ff68_348e_9f44;
@@ -108,6 +113,8 @@ mod tests {
             let ln = mul_high(step, LN2_Q128);
             assert!(ln.abs_diff(ln_step(k as u128)) < 256, "{k}");
         }
+        assert_eq!(LN2_66, LN2_Q128 >> 62);
+        assert_eq!(LOG2_E_67, (LOG2_E + (1 << 59)) >> 60);
         // log2(e) × ln 2 = 1
         assert!(mul_high(LOG2_E, LN2_Q128).abs_diff(ONE) < 4);
     }

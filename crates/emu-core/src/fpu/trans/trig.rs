@@ -3,10 +3,11 @@
 //! Arguments are reduced by the 66-bit pi of the architecture, exactly: an argument below 2^63 is a multiple of
 //! 2^-65 that fits 128 bits, and so is that pi.
 
+use super::super::arith;
 use super::super::compare::C2;
 use super::super::f80::{Class, F80, SIGN};
 use super::super::nan;
-use super::super::round::{Ctl, Out};
+use super::super::round::{C1, Ctl, DE, Out, PE, UE};
 use super::finish;
 use super::tables::PI_66;
 use super::wide::{Terms, Wide, nested};
@@ -25,6 +26,9 @@ enum Argument {
     Done(Out),
     /// ±0
     Zero,
+    /// Below 2^-68 the argument is its own sine and tangent, whatever the rounding mode, and its cosine is 1. With
+    /// PE, and UE if it is tiny.
+    Tiny(Out),
     /// A number to compute with, and DE if it is a denormal. The sign of the argument is in the sign of `rest` and
     /// the quadrant.
     Number(Reduced, u16),
@@ -47,7 +51,20 @@ fn classify(a: F80, ctl: Ctl) -> Argument {
     if i32::from(a.exp()) - 16383 >= 63 {
         return Argument::Done(Out::with(a, C2));
     }
+    if a.exp() < TINY {
+        return Argument::Tiny(itself(a, pre, ctl));
+    }
     Argument::Number(reduce(a), pre)
+}
+
+/// The biased exponent of 2^-68.
+const TINY: u16 = 16383 - 68;
+
+/// A non-zero number as an inexact result.
+fn itself(a: F80, pre: u16, ctl: Ctl) -> Out {
+    let out = arith::renormalised(a, ctl.full_precision());
+    let underflow = if a.sig >> 63 == 0 { UE } else { 0 };
+    Out::with(out.value, out.flags | pre | PE | underflow)
 }
 
 fn reduce(a: F80) -> Reduced {
@@ -102,6 +119,7 @@ pub fn sin(a: F80, ctl: Ctl) -> Out {
     match classify(a, ctl) {
         Argument::Done(out) => out,
         Argument::Zero => Out::exact(a),
+        Argument::Tiny(out) => out,
         Argument::Number(r, pre) => sin_of(&r, ctl, pre),
     }
 }
@@ -111,16 +129,21 @@ pub fn cos(a: F80, ctl: Ctl) -> Out {
     match classify(a, ctl) {
         Argument::Done(out) => out,
         Argument::Zero => Out::exact(F80::ONE),
+        Argument::Tiny(out) => Out::with(F80::ONE, (out.flags & DE) | PE),
         Argument::Number(r, pre) => cos_of(&r, ctl, pre),
     }
 }
 
-/// FSINCOS: sine and cosine. C2 among the flags: out of range, nothing changes.
+/// FSINCOS: sine and cosine; C1 tells of the rounding of the cosine. C2 among the flags: out of range, nothing changes.
 pub fn sin_cos(a: F80, ctl: Ctl) -> (Out, Out) {
     match classify(a, ctl) {
         Argument::Done(out) => (out, out),
         Argument::Zero => (Out::exact(a), Out::exact(F80::ONE)),
-        Argument::Number(r, pre) => (sin_of(&r, ctl, pre), cos_of(&r, ctl, pre)),
+        Argument::Tiny(out) => (out, Out::with(F80::ONE, PE)),
+        Argument::Number(r, pre) => {
+            let (sine, cosine) = (sin_of(&r, ctl, pre), cos_of(&r, ctl, pre));
+            (Out::with(sine.value, sine.flags & !C1), cosine)
+        }
     }
 }
 
@@ -129,18 +152,12 @@ pub fn tan(a: F80, ctl: Ctl) -> Out {
     let (r, pre) = match classify(a, ctl) {
         Argument::Done(out) => return out,
         Argument::Zero => return Out::exact(a),
+        Argument::Tiny(out) => return out,
         Argument::Number(r, pre) => (r, pre),
     };
-    let (sin, cos) = (kernel_sin(r.rest), kernel_cos(r.rest));
+    let (sin, cos) = (kernel_sin(r.rest).internal(), kernel_cos(r.rest).internal());
     if r.quadrant & 1 != 0 {
         return finish(ctl, SIGN ^ r.sign, cos.div(sin), pre);
     }
-    // Below 2^-32 the series x(1 + x²/3) is exact to 128 bits and, unlike the quotient, never below x.
-    let tan = if r.rest.exp < -32 {
-        let third = nested(r.rest.mul(r.rest).to_fixed(128), 1, Terms::Same, |_| 3);
-        Wide::from_fixed(third, 126).map_or(r.rest, |p| r.rest.mul(p))
-    } else {
-        sin.div(cos)
-    };
-    finish(ctl, r.sign, tan, pre)
+    finish(ctl, r.sign, sin.div(cos), pre)
 }

@@ -40,6 +40,11 @@ impl Wide {
         if shift > 127 { 0 } else { self.sig >> shift.max(0) }
     }
 
+    /// The upper 67 bits: what the internal registers of Intel's units hold between the steps of an algorithm.
+    pub(crate) fn internal(self) -> Wide {
+        Wide { exp: self.exp, sig: self.sig >> 61 << 61 }
+    }
+
     /// The product, truncated.
     pub(crate) fn mul(self, other: Wide) -> Wide {
         let high = mul_high(self.sig, other.sig);
