@@ -56,6 +56,8 @@ pub struct Bus {
     dma_clients: [Option<DeviceId>; 8],
     dma_levels: [bool; 8],
     cpus: Vec<CpuLines>,
+    /// The wire of FERR#.
+    ferr: Wire,
     machine_reset: bool,
     /// Something has changed that the CPU must look at before its next instruction.
     attention: bool,
@@ -86,6 +88,7 @@ impl Bus {
             dma_clients: [None; 8],
             dma_levels: [false; 8],
             cpus: vec![CpuLines::default(); cpus],
+            ferr: Wire::NONE,
             machine_reset: false,
             attention: false,
         }
@@ -114,6 +117,19 @@ impl Bus {
         let wire = self.wire();
         self.lines.connect(wire, sink);
         wire
+    }
+
+    /// Leads FERR#, the CPUs' x87 error line, to `sink`: on a PC the pin of IRQ 13 (on an XT, NMI).
+    pub fn connect_ferr(&mut self, sink: Sink) {
+        self.ferr = self.wire_to(sink);
+    }
+
+    /// Sets the level of FERR#, as a positive one.
+    pub fn set_ferr(&mut self, mem: &mut PhysMem, now: Ticks, level: bool) {
+        if self.ferr != Wire::NONE {
+            self.effects.set_wire(self.ferr, level);
+            self.ripple(mem, now);
+        }
     }
 
     /// Leads `wire` to one more sink.

@@ -28,7 +28,7 @@ fn check(sys: &System) -> Outcome {
     if sys.cpu.cr0 & CR0_TS != 0 {
         return Err(Fault::NM);
     }
-    if sys.cpu.fpu.exception_pending() { Err(Fault::MF) } else { Ok(()) }
+    sys.x87_pending()
 }
 
 /// MM register of operand `op`.

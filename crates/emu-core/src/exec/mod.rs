@@ -28,6 +28,7 @@ mod sse;
 mod stack;
 mod string;
 mod transfer;
+mod x87;
 
 use iced_x86::{Code, Instruction};
 
@@ -58,6 +59,7 @@ const CLASSES: &[Lookup] = &[
     cpuid::lookup,
     sse::lookup,
     mmx::lookup,
+    x87::lookup,
 ];
 
 /// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.

@@ -112,7 +112,7 @@ pub fn to_bcd(a: F80, mode: Mode) -> ([u8; 10], u16) {
     let mut b = [0; 10];
     for byte in &mut b[..9] {
         let pair = (magnitude % 100) as u8;
-        *byte = (pair / 10) << 4 | pair % 10;
+        *byte = ((pair / 10) << 4) | (pair % 10);
         magnitude /= 100;
     }
     b[9] = (sign >> 8) as u8;

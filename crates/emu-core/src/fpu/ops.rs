@@ -158,6 +158,15 @@ impl Fpu {
         }
     }
 
+    /// FSTP ST(i) in its D9 D8 encoding: an empty ST(0) is no fault, and is popped without being stored.
+    pub fn store_st_no_check(&mut self, i: u8) {
+        self.sw &= !C1;
+        if !self.is_empty(0) {
+            self.set_st(i, self.st(0));
+        }
+        self.pop();
+    }
+
     /// FCMOVcc with its condition already decided. C1 stays unless the stack fails.
     #[inline]
     pub fn move_if(&mut self, i: u8, condition: bool) {
@@ -273,7 +282,8 @@ impl Fpu {
         let (a, b) = (self.st(0), self.st(1));
         let out = rem::remainder(a, b, nearest, self.ctl());
         // Without a quotient (NaNs and invalid operands) only C2 changes.
-        let quotient = out.flags & IE == 0 && a.exp() != EXP_MAX && !(b.exp() == EXP_MAX && !b.is_infinity());
+        let nan = |v: F80| v.exp() == EXP_MAX && !v.is_infinity();
+        let quotient = out.flags & IE == 0 && !nan(a) && !nan(b);
         if self.settle(0, out) && quotient {
             self.set_codes(CONDITION_CODES, out.flags);
         }

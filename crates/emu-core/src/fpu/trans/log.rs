@@ -75,10 +75,8 @@ pub fn yl2xp1(y: F80, x: F80, ctl: Ctl) -> Out {
         return out;
     }
     let undefined = x.sign() != 0 && x.exp() >= 0x3fff;
-    if undefined && cx == Class::Infinity
-        || (cx == Class::Infinity && cy == Class::Zero)
-        || (cx == Class::Zero && cy == Class::Infinity)
-    {
+    let infinity_and_zero = matches!((cx, cy), (Class::Infinity, Class::Zero) | (Class::Zero, Class::Infinity));
+    if infinity_and_zero || (undefined && cx == Class::Infinity) {
         return Out::INVALID;
     }
     let pre = nan::denormal(cx, cy);
