@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
-use emu_core::cpu::model::Kind;
+use emu_core::cpu::model::{Feature, Kind};
 use emu_core::cpu::{Model, Segment, bits, seg};
 use emu_core::fpu::F80;
 use emu_core::mem::Target;
@@ -25,7 +25,7 @@ fn machine() -> System {
     mem.map(0, 0x10_0000, Target::Pool(0));
     mem.write(4 * 16, &[0x00, 0x20, 0, 0]);
     mem.write(HANDLER, &[0x90; 16]);
-    let mut sys = System::new(Model::new(Kind::P6), mem, Bus::new(ClockRate::DEFAULT, 1));
+    let mut sys = System::new(Model::new(Kind::P6).with(Feature::Sse3, true), mem, Bus::new(ClockRate::DEFAULT, 1));
     sys.reset();
     for s in [seg::ES, seg::CS, seg::SS, seg::DS] {
         sys.cpu.set_segment(s, Segment::real(0));
