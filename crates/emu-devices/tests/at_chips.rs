@@ -124,3 +124,12 @@ fn a_beep_is_heard_and_ends() {
     rig.advance_us(1_000);
     assert_eq!(rig.bus.next_deadline(), Ticks::NEVER, "a held counter needs no events");
 }
+
+#[test]
+fn each_answer_of_the_keyboard_controller_makes_its_own_edge() {
+    let mut rig = at();
+    outs(&mut rig, &[(0x64, 0x60), (0x60, 0x47), (0x64, 0x20), (0x64, 0xD0)]);
+    let mut got = vec![];
+    let vectors = interrupts(&mut rig, 100, |rig, _| got.push(rig.in8(0x60)));
+    assert_eq!((vectors, got), (vec![0x09; 2], vec![0x47, 0xD3]));
+}

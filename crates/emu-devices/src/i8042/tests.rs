@@ -259,3 +259,40 @@ fn loop_back_commands_fill_the_output_buffer() {
     assert_eq!((rig.in8(0x64) & 0x21, rig.bus.cpu_lines(0).intr), (0x01, true));
     assert_eq!(rig.in8(0x60), 0x1C, "not translated");
 }
+
+#[test]
+fn a_command_during_the_self_test_is_answered_first() {
+    let mut rig = ready(0x07);
+    assert_eq!(to_keyboard(&mut rig, &[0xFF]), [0xFA]);
+    rig.advance_us(1_000);
+    assert_eq!(to_keyboard(&mut rig, &[0xEE]), [0xEE]);
+    assert_eq!(bytes(&mut rig, 60_000), [0xAA]);
+}
+
+#[test]
+fn sending_to_the_keyboard_enables_its_cable() {
+    let mut rig = ready(0x47);
+    rig.out8(0x64, 0xAD);
+    assert_eq!(to_keyboard(&mut rig, &[0xEE]), [0xEE]);
+    rig.out8(0x64, 0x20);
+    assert_eq!(rig.in8(0x60), 0x47);
+}
+
+#[test]
+fn a_keyboard_that_does_not_scan_does_not_repeat() {
+    let mut rig = ready(0x47);
+    to_keyboard(&mut rig, &[0xF5]);
+    key(&mut rig, 0x1E, true);
+    assert_eq!(rig.bus.next_deadline(), Ticks::NEVER);
+    to_keyboard(&mut rig, &[0xF4]);
+    key(&mut rig, 0x1F, true);
+    assert_eq!(bytes(&mut rig, 3_000), [0x1F]);
+}
+
+#[test]
+fn a_command_drops_the_packet_that_waits() {
+    let mut rig = ready(0x47);
+    to_mouse(&mut rig, &[0xF4]);
+    mouse(&mut rig, 1, 1, 0, 0);
+    assert_eq!(to_mouse(&mut rig, &[0xF5]), [0xFA]);
+}

@@ -200,3 +200,14 @@ fn port_80_shows_post_codes_and_keeps_them() {
     assert_eq!(rig.output(), [Output::Post(0x55)]);
     assert_eq!((rig.in8(0x80), rig.in8(0x84)), (0x55, 0x66));
 }
+
+#[test]
+fn software_requests_pass_the_mask_and_end_with_tc() {
+    let mut c = Controller::new();
+    for (register, value) in [(11, 0x85), (2, 0x34), (2, 0x12), (3, 1), (3, 0), (9, 0x05)] {
+        c.write(register, value);
+    }
+    let run: Vec<_> = core::iter::from_fn(|| c.cycle(1)).take(9).map(|cycle| (cycle.address, cycle.terminal)).collect();
+    assert_eq!(run, [(0x1234, false), (0x1235, true)]);
+    assert_eq!(c.read(8), 0x02);
+}

@@ -90,7 +90,7 @@ impl Counter {
     }
 
     /// The counting element as it is read.
-    fn reading(&self) -> u16 {
+    pub(super) fn reading(&self) -> u16 {
         let n = self.ce % self.modulus();
         if self.control & 1 == 0 {
             return n as u16;

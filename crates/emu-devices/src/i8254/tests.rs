@@ -208,3 +208,57 @@ fn the_clock_is_exact_and_invertible() {
         assert_eq!(clocks_at(rate, Ticks(t.0 - 1)), n - 1);
     }
 }
+
+#[test]
+fn gate_forces_the_output_high_and_holds_it() {
+    for (control, low_after) in [(0x14, 4), (0x16, 4)] {
+        let mut c = counter(control, 4);
+        c.advance(low_after);
+        assert!(!c.out, "{control:#x}");
+        c.set_gate(false);
+        assert!(c.out, "{control:#x}: at once");
+        assert_eq!(c.pulses_to_out_change(), None);
+        c.set_gate(true);
+        let cycle = if control == 0x14 { "---_---_" } else { "--__--__" };
+        assert_eq!(wave(&mut c, 8), cycle, "{control:#x}: the trigger starts a whole cycle");
+    }
+}
+
+#[test]
+fn an_illegal_count_of_one_can_be_replaced() {
+    let mut c = counter(0x14, 1);
+    assert_eq!(wave(&mut c, 4), "----");
+    c.write_count(3);
+    assert_eq!(wave(&mut c, 6), "--_--_");
+}
+
+#[test]
+fn first_byte_of_a_mode_0_count_stops_it() {
+    let mut c = Counter::new(true);
+    c.write_control(0x30);
+    c.write_count(2);
+    c.write_count(0);
+    c.advance(3);
+    assert!(c.out);
+    c.write_count(5);
+    assert!(!c.out);
+    let before = c.reading();
+    c.advance(10);
+    assert_eq!(c.reading(), before);
+    c.write_count(0);
+    assert_eq!(wave(&mut c, 6), "_____-");
+}
+
+#[test]
+fn a_second_latch_command_is_ignored() {
+    let (mut rig, _, _) = wired();
+    for (port, value) in [(0x43, 0x34), (0x40, 0), (0x40, 0)] {
+        rig.out8(port, value);
+    }
+    rig.advance_us(100);
+    rig.out8(0x43, 0x00);
+    rig.advance_us(100);
+    rig.out8(0x43, 0x00);
+    let count = u16::from_le_bytes([rig.in8(0x40), rig.in8(0x40)]);
+    assert_eq!(count, 0u16.wrapping_sub(118), "119 pulses in 100 us, one of which loaded");
+}

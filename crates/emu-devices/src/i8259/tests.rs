@@ -239,3 +239,38 @@ fn xt_has_one_chip_and_a_plain_irq2() {
     assert_eq!(b.ack(), 0x0A);
     assert_eq!(b.rig.in8(0xA1), 0xFF);
 }
+
+#[test]
+fn automatic_rotation_puts_the_served_level_last() {
+    let mut b = Board::new(PicKind::At);
+    b.init(0x03, 0x01);
+    b.rig.out8(0x20, 0x80);
+    b.irq(3, true);
+    b.irq(4, true);
+    assert_eq!(b.ack(), 0x0B);
+    b.irq(3, false);
+    b.irq(3, true);
+    assert_eq!((b.ack(), b.ack()), (0x0C, 0x0B), "4 before 3 now");
+    b.rig.out8(0x20, 0x00);
+    b.irq(1, true);
+    b.ack();
+    b.irq(3, false);
+    b.irq(3, true);
+    b.irq(4, false);
+    b.irq(4, true);
+    assert_eq!(b.ack(), 0x0C, "rotation is off: 3 is still the lowest");
+}
+
+#[test]
+fn icw1_chooses_levels_unless_there_is_an_elcr() {
+    for (kind, again) in [(PicKind::At, true), (PicKind::Piix, false)] {
+        let mut b = Board::new(kind);
+        for (port, value) in [(0x20, 0x19), (0x21, 0x08), (0x21, 0x04), (0x21, 0x01)] {
+            b.rig.out8(port, value);
+        }
+        b.irq(5, true);
+        b.ack();
+        b.rig.out8(0x20, 0x20);
+        assert_eq!(b.intr(), again, "{kind:?}");
+    }
+}

@@ -169,3 +169,12 @@ fn memory_survives_reset_and_checks_out() {
     put(&mut rig, 0x0D, 0);
     assert_eq!(get(&mut rig, 0x0D), 0x80, "read-only");
 }
+
+#[test]
+fn set_clears_the_update_enable() {
+    let (mut rig, _) = build();
+    put(&mut rig, 0x0B, 0x92);
+    assert_eq!(get(&mut rig, 0x0B), 0x82);
+    put(&mut rig, 0x0B, 0x12);
+    assert_eq!(get(&mut rig, 0x0B), 0x12);
+}

@@ -208,3 +208,28 @@ fn out2_gates_the_interrupt() {
     put(&mut rig, 4, 0x0B);
     assert!(intr(&mut rig));
 }
+
+#[test]
+fn reading_iir_takes_only_the_interrupt_that_it_tells() {
+    let mut rig = open();
+    put(&mut rig, 2, 0x07); // trigger 1
+    put(&mut rig, 1, 3);
+    send(&mut rig, b"x");
+    frames(&mut rig, 1);
+    assert_eq!(get(&mut rig, 2), 0xC4);
+    assert_eq!(get(&mut rig, 0), b'x');
+    assert_eq!(get(&mut rig, 2), 0xC2, "THRE is still to be told");
+    assert_eq!(get(&mut rig, 2), 0xC1);
+}
+
+#[test]
+fn the_loop_shuts_the_other_end_out() {
+    let mut rig = open();
+    put(&mut rig, 4, 0x10);
+    send(&mut rig, b"x");
+    frames(&mut rig, 5);
+    assert_eq!(get(&mut rig, 5) & 1, 0);
+    put(&mut rig, 4, 0x0B);
+    frames(&mut rig, 2);
+    assert_eq!(get(&mut rig, 0), b'x');
+}
