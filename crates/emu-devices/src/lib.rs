@@ -1,14 +1,17 @@
 //! The chips of a PC, one file each. Each is a [`emu_core::Device`]; boards wire them.
 
 pub mod apic;
+pub mod ata;
 pub mod debug_ports;
 pub mod font;
+pub mod geometry;
 pub mod i440fx;
 pub mod i8042;
 pub mod i8237;
 pub mod i8254;
 pub mod i8259;
 pub mod mc146818;
+mod medium;
 pub mod ns16550;
 pub mod pci_config;
 pub mod piix3;
