@@ -3,6 +3,7 @@
 pub mod apic;
 pub mod ata;
 pub mod debug_ports;
+pub mod fdc;
 pub mod font;
 pub mod geometry;
 pub mod i440fx;
