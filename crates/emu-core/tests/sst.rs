@@ -88,8 +88,12 @@ fn compare(sys: &System, c: &Case, wide: bool, mask: u32, suite: &Suite) -> Resu
         }
     };
     let size = if wide { u32::MAX } else { 0xFFFF };
-    general.iter().for_each(|&(i, n)| check(["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"][n], sys.cpu.regs[n] as u32 & size, want(i)));
-    segments.iter().for_each(|&(i, n)| check(["es", "cs", "ss", "ds", "fs", "gs"][n], sys.cpu.seg[n].sel.into(), want(i)));
+    general.iter().for_each(|&(i, n)| {
+        check(["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"][n], sys.cpu.regs[n] as u32 & size, want(i))
+    });
+    segments
+        .iter()
+        .for_each(|&(i, n)| check(["es", "cs", "ss", "ds", "fs", "gs"][n], sys.cpu.seg[n].sel.into(), want(i)));
     check("ip", sys.cpu.rip as u32, want(ip));
     let mask = mask & suite.flags;
     check("flags", sys.cpu.eflags() & mask, want(flags) & mask);

@@ -20,7 +20,8 @@ pub fn describe_cpu(system: &mut System) -> String {
     let count = if long { 16 } else { 8 };
     for (i, value) in cpu.regs.iter().take(count).enumerate() {
         let name = NAMES.get(i).map_or_else(|| format!("R{i}"), |n| format!("{}{n}", if long { 'R' } else { 'E' }));
-        let _ = if long { write!(out, "{name:>3}={value:016x}") } else { write!(out, "{name:>3}={:08x}", *value as u32) };
+        let _ =
+            if long { write!(out, "{name:>3}={value:016x}") } else { write!(out, "{name:>3}={:08x}", *value as u32) };
         out.push(if i % 4 == 3 { '\n' } else { ' ' });
     }
     let _ = writeln!(out, "RIP={:016x} EFLAGS={:08x} CPL={}", cpu.rip, cpu.eflags(), cpu.cpl);
@@ -29,7 +30,11 @@ pub fn describe_cpu(system: &mut System) -> String {
     }
     segment(&mut out, "TR", &cpu.tr);
     segment(&mut out, "LDT", &cpu.ldtr);
-    let _ = writeln!(out, "GDT={:016x}/{:04x} IDT={:016x}/{:04x}", cpu.gdtr.base, cpu.gdtr.limit, cpu.idtr.base, cpu.idtr.limit);
+    let _ = writeln!(
+        out,
+        "GDT={:016x}/{:04x} IDT={:016x}/{:04x}",
+        cpu.gdtr.base, cpu.gdtr.limit, cpu.idtr.base, cpu.idtr.limit
+    );
     let _ = writeln!(
         out,
         "CR0={:08x} CR2={:016x} CR3={:016x} CR4={:08x} EFER={:04x}",

@@ -205,7 +205,9 @@ pub(crate) fn script_of(matches: &ArgMatches) -> Result<Vec<Action>, Failure> {
     collect("type_keys", &|t| parse_keys(t).map(Action::Type).map_err(|e| Failure::usage(format!("--type: {e}"))))?;
     collect("screenshot", &|t| Ok(Action::Screenshot(t.into())))?;
     collect("screen_text", &|t| Ok(Action::ScreenText(t.into())))?;
-    collect("until_ticks", &|t| t.parse().map(Action::UntilTicks).map_err(|_| Failure::usage("--until-ticks: no number")))?;
+    collect("until_ticks", &|t| {
+        t.parse().map(Action::UntilTicks).map_err(|_| Failure::usage("--until-ticks: no number"))
+    })?;
     actions.sort_by_key(|(place, _)| *place);
     Ok(actions.into_iter().map(|(_, action)| action).collect())
 }

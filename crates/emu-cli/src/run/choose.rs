@@ -148,7 +148,11 @@ fn describe_boot(c: &MachineConfig) -> String {
         ("CD", c.cdroms.iter().any(Option::is_some)),
     ];
     let names: Vec<&str> = present.iter().filter(|p| p.1).map(|p| p.0).collect();
-    if names.is_empty() { "no drive has a medium: starting the firmware".into() } else { format!("booting from {}", names.join(", ")) }
+    if names.is_empty() {
+        "no drive has a medium: starting the firmware".into()
+    } else {
+        format!("booting from {}", names.join(", "))
+    }
 }
 
 fn describe_machine(c: &MachineConfig) -> String {

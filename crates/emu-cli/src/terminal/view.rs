@@ -118,7 +118,9 @@ fn draw_picture(view: &mut View, width: usize, height: usize, rgb: &[u8]) {
     // The largest size of the same shape; pixels of a half block are about square.
     let shown_w = room_w.min(room_h * width * 3 / (height * 3).max(1)).max(1).min(width.max(room_w));
     let shown_h = (shown_w * height / width).clamp(1, room_h);
-    let pixel = |x: usize, y: usize| average(rgb, width, (x * width, (x + 1) * width), shown_w, (y * height, (y + 1) * height), shown_h);
+    let pixel = |x: usize, y: usize| {
+        average(rgb, width, (x * width, (x + 1) * width), shown_w, (y * height, (y + 1) * height), shown_h)
+    };
     for y in 0..shown_h.div_ceil(2) {
         for x in 0..shown_w {
             let upper = pixel(x, 2 * y);

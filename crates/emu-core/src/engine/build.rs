@@ -388,7 +388,11 @@ fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable
             b.cold(if insn.len() >= MAX_LENGTH { raise_gp } else { raise_ud }, insn, true);
             return;
         }
-        if fast && let Some(second) = insns.get(i + 1) {
+        if fast
+            && let Some(second) = insns.get(i + 1)
+            && table.is_ordinary(insn.code())
+            && table.is_ordinary(second.code())
+        {
             let behind = at + insn.len();
             b.offset = behind as u16;
             if exec::hot::lower_pair(insn, second, b) {
@@ -400,8 +404,11 @@ fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable
         }
         // What the model does not have is not in the table, and must not be lowered either.
         let exec = table.get(insn.code());
-        if !(fast && exec.is_some() && table.is_plain(insn.code()) && exec::hot::lower(insn, b)) {
-            let last = i + 1 == insns.len() && end == End::Jump;
+        let last = i + 1 == insns.len() && end == End::Jump;
+        // A stray REP ends its block too, whatever it stands before; a handler would go on behind the block's end.
+        let strays = last && insn.flow_control() == FlowControl::Next;
+        let special = fast && !strays && table.is_ordinary(insn.code());
+        if !(special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
         let modified = insn.rflags_modified();

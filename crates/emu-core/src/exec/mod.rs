@@ -76,7 +76,8 @@ impl ExecTable {
     pub(crate) fn new(model: &Model) -> ExecTable {
         let find = |code| {
             let meant = available::meaning(model, code);
-            let exec = if available::has(model, meant) { CLASSES.iter().find_map(|lookup| lookup(meant)) } else { None };
+            let exec =
+                if available::has(model, meant) { CLASSES.iter().find_map(|lookup| lookup(meant)) } else { None };
             Entry { exec, plain: meant == code }
         };
         ExecTable(Code::values().map(find).collect())
@@ -86,8 +87,8 @@ impl ExecTable {
         self.0.get(code as usize)?.exec
     }
 
-    /// Whether the model takes the opcode for what the decoder does.
-    pub(crate) fn is_plain(&self, code: Code) -> bool {
-        self.0.get(code as usize).is_some_and(|e| e.plain)
+    /// Whether the model has the instruction, and takes its opcode for what the decoder does.
+    pub(crate) fn is_ordinary(&self, code: Code) -> bool {
+        self.0.get(code as usize).is_some_and(|e| e.plain && e.exec.is_some())
     }
 }

@@ -6,8 +6,8 @@
 //! | 00:01.0, .1, .3 | PIIX3 ISA bridge, IDE; PIIX4 power management |
 //! | 00:02.0 | VGA with dispi |
 
-use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
 use emu_core::System;
+use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
 use emu_devices::debug_ports::{self, DebugPorts};
 use emu_devices::i440fx::{self, I440fx};
 use emu_devices::i8237::{self, Dma, DmaBoard};
@@ -55,11 +55,7 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let b = &mut bus;
     let interrupts = core_chips(b, config, low);
     pci_chips(b, &interrupts, rom);
-    let vga = VgaConfig {
-        vram: VIDEO_MEMORY,
-        pci: Some(PciAddress { bus: 0, device: 2, function: 0 }),
-        rom: video,
-    };
+    let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
     Ok(System::new(config.cpu, mem, bus))
 }
@@ -117,11 +113,8 @@ fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [emu_core::mem::Target; 
     for n in [3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15] {
         irq[usize::from(n)] = interrupts.wire(b, n);
     }
-    let wires = IsaBridgeWires {
-        irq,
-        hard_reset: b.wire_to(Sink::MachineReset),
-        soft_reset: b.wire_to(Sink::CpuReset),
-    };
+    let wires =
+        IsaBridgeWires { irq, hard_reset: b.wire_to(Sink::MachineReset), soft_reset: b.wire_to(Sink::CpuReset) };
     let isa = b.add(Box::new(Piix3Isa::new("piix3", SOUTH_BRIDGE, wires)));
     b.map_ports(isa, 0xCF9, 1, REGION_RESET_CONTROL, 1);
 

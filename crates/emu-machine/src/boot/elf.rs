@@ -87,9 +87,8 @@ fn load_segment(image: &[u8], header: &[u8], is_64: bool) -> Result<Option<Segme
         return Err(BootError::Invalid("ELF segment is longer in the file than in memory".into()));
     }
     let end = offset.saturating_add(in_file);
-    let bytes = slice(image, offset, in_file)
-        .ok_or(BootError::Truncated("an ELF segment", end, image.len() as u64))?
-        .to_vec();
+    let bytes =
+        slice(image, offset, in_file).ok_or(BootError::Truncated("an ELF segment", end, image.len() as u64))?.to_vec();
     Ok(Some(Segment { addr, bytes, len }))
 }
 

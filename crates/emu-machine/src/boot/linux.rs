@@ -82,11 +82,8 @@ impl Header {
 pub(super) fn plan(files: &KernelFiles, map: &[MapEntry]) -> Result<LoadPlan, BootError> {
     let image = &files.image;
     let header = Header::read(image)?;
-    let (setup_at, kernel_at, heap_end) = if header.high {
-        (SETUP_HIGH, KERNEL_HIGH, HEAP_END_HIGH)
-    } else {
-        (SETUP_LOW, KERNEL_LOW, HEAP_END_LOW)
-    };
+    let (setup_at, kernel_at, heap_end) =
+        if header.high { (SETUP_HIGH, KERNEL_HIGH, HEAP_END_HIGH) } else { (SETUP_LOW, KERNEL_LOW, HEAP_END_LOW) };
     if !header.high && kernel_at + header.kernel_bytes > SETUP_LOW {
         let to = kernel_at + header.kernel_bytes;
         return Err(BootError::NoRoom { what: "the kernel below 90000h", from: kernel_at, to });

@@ -44,8 +44,7 @@ pub fn pc_memory_map(memory: u64) -> Vec<MapEntry> {
 
 /// Whether `[from, to)` is usable RAM.
 pub(super) fn is_ram(map: &[MapEntry], from: u64, to: u64) -> bool {
-    from <= to
-        && map.iter().any(|e| e.kind == MapKind::Usable && e.base <= from && to <= e.base.saturating_add(e.len))
+    from <= to && map.iter().any(|e| e.kind == MapKind::Usable && e.base <= from && to <= e.base.saturating_add(e.len))
 }
 
 /// The end of the RAM that starts at 1 MiB.

@@ -108,7 +108,9 @@ pub enum BootError {
     #[error("the kernel's {0}")]
     Invalid(String),
     /// Not enough RAM.
-    #[error("{what} does not fit: it needs memory from {from:#x} to {to:#x}, which this machine does not have (see --mem)")]
+    #[error(
+        "{what} does not fit: it needs memory from {from:#x} to {to:#x}, which this machine does not have (see --mem)"
+    )]
     NoRoom {
         /// The kernel, the initrd, a module.
         what: &'static str,

@@ -13,8 +13,20 @@ use crate::image::{ImageSpec, Mode, reason};
 
 /// The keys of the top level.
 const KEYS: &[&str] = &[
-    "board", "cpu", "memory", "ticks-per-second", "rtc", "seed", "bios", "vga-bios", "boot", "kernel", "floppy", "disk",
-    "cdrom", "serial",
+    "board",
+    "cpu",
+    "memory",
+    "ticks-per-second",
+    "rtc",
+    "seed",
+    "bios",
+    "vga-bios",
+    "boot",
+    "kernel",
+    "floppy",
+    "disk",
+    "cdrom",
+    "serial",
 ];
 /// The keys of `[[floppy]]`, `[[disk]]` and `[[cdrom]]`.
 const DRIVE_KEYS: &[&str] = &["image", "mode", "size"];
@@ -89,8 +101,8 @@ pub fn load_files(files: &[PathBuf]) -> Result<MachineConfig, ConfigError> {
     let mut merged = Table::new();
     let mut last = PathBuf::from("machine.toml");
     for path in files {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::File { path: path.clone(), reason: reason(&e) })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| ConfigError::File { path: path.clone(), reason: reason(&e) })?;
         let mut table = read_table(path, &text)?;
         anchor_paths(&mut table, path.parent().unwrap_or(Path::new("")));
         merge(&mut merged, table);

@@ -222,7 +222,10 @@ mod tests {
     #[test]
     fn serial_targets_read_back() {
         let parse = |s| SerialTarget::parse(s).unwrap();
-        assert_eq!(parse("tcp:localhost:4000,server"), SerialTarget::Tcp { address: "localhost:4000".into(), server: true });
+        assert_eq!(
+            parse("tcp:localhost:4000,server"),
+            SerialTarget::Tcp { address: "localhost:4000".into(), server: true }
+        );
         assert_eq!(parse("unix:/tmp/x"), SerialTarget::Unix { path: "/tmp/x".into(), server: false });
         assert_eq!(parse("file:a:b"), SerialTarget::File("a:b".into()));
         for bad in ["", "tcp:localhost", "file:", "stdio:x", "studio"] {

@@ -256,8 +256,7 @@ fn lower_unary<O: Alu, Q: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool 
     match insn.op0_kind() {
         OpKind::Register => {
             let size = insn.op0_register().size();
-            let run: Handler =
-                if b.flags_needed { by_width!(size, reg_imm, O) } else { by_width!(size, reg_imm, Q) };
+            let run: Handler = if b.flags_needed { by_width!(size, reg_imm, O) } else { by_width!(size, reg_imm, Q) };
             b.op(run, [field(insn.op0_register()), 0, 0, 0], 0);
         }
         _ => {

@@ -287,7 +287,9 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     }
     let code = insn.code();
     match code {
-        Jmp_rel8_16 | Jmp_rel8_32 | Jmp_rel8_64 | Jmp_rel16 | Jmp_rel32_32 | Jmp_rel32_64 if is_natural(insn, b.mode) => {
+        Jmp_rel8_16 | Jmp_rel8_32 | Jmp_rel8_64 | Jmp_rel16 | Jmp_rel32_32 | Jmp_rel32_64
+            if is_natural(insn, b.mode) =>
+        {
             let run: Handler = by_ip!(b.mode, jmp);
             b.op(run, [0; 4], 0);
             b.edge(branch_delta(insn, b.mode));

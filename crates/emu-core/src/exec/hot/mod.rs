@@ -35,7 +35,23 @@ pub(crate) fn is_quiet(insn: &Instruction) -> bool {
     });
     let known = matches!(
         insn.mnemonic(),
-        Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec | Neg | Not | Mov | Movzx | Movsx | Movsxd | Lea
+        Add | Or
+            | Adc
+            | Sbb
+            | And
+            | Sub
+            | Xor
+            | Cmp
+            | Test
+            | Inc
+            | Dec
+            | Neg
+            | Not
+            | Mov
+            | Movzx
+            | Movsx
+            | Movsxd
+            | Lea
     );
     registers_only && known && !insn.has_lock_prefix()
 }

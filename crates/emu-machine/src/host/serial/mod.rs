@@ -1,10 +1,10 @@
 //! Serial lines to the host. Each has threads of its own: the machine never waits for one. What nobody takes in time is
 //! dropped, and counted.
 
-mod queue;
-mod socket;
 #[cfg(unix)]
 mod pty;
+mod queue;
+mod socket;
 #[cfg(unix)]
 mod stdio;
 
