@@ -102,7 +102,7 @@ fn popf<T: Scalar>(sys: &mut System, _: &Instruction) -> Outcome {
     }
     // RF is clear after every POPF but that of V86 mode's extension.
     let keep = if virtual_if { old } else { old & !RF };
-    sys.cpu.set_eflags(keep & !mask | new & mask);
+    sys.replace_eflags(keep & !mask | new & mask);
     if sys.cpu.eflags & IF != 0 && old & IF == 0 {
         sys.request_leave();
     }

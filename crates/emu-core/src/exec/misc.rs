@@ -148,7 +148,7 @@ fn rdtsc(sys: &mut System, _: &Instruction) -> Outcome {
     if sys.cpu.cr4 & CR4_TSD != 0 && sys.cpu.cpl != 0 {
         return Err(Fault::gp(0));
     }
-    let v = sys.now().0.wrapping_add(sys.cpu.tsc_offset);
+    let v = sys.time_stamp();
     set_pair(sys, v);
     Ok(())
 }

@@ -16,6 +16,9 @@ mod control;
 mod convert;
 mod cpuid;
 mod exchange;
+mod far;
+mod far_return;
+mod fast_call;
 mod flags;
 pub(crate) mod hot;
 mod io;
@@ -23,10 +26,13 @@ mod misc;
 mod mmx;
 mod muldiv;
 mod operands;
+mod segment;
 mod shift;
 mod sse;
 mod stack;
 mod string;
+mod system;
+mod tables;
 mod transfer;
 mod x87;
 
@@ -60,6 +66,12 @@ const CLASSES: &[Lookup] = &[
     sse::lookup,
     mmx::lookup,
     x87::lookup,
+    segment::lookup,
+    far::lookup,
+    far_return::lookup,
+    tables::lookup,
+    system::lookup,
+    fast_call::lookup,
 ];
 
 /// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.

@@ -1,9 +1,10 @@
 //! Memory accesses of the CPU: the slow paths behind the TLB, and what instructions use that are not on the fast path.
 
 use super::{Access, System, Translation};
+use crate::cpu::bits::CR4_SMAP;
 use crate::cpu::{Fault, Mode, Outcome, reg, seg};
 use crate::engine::OpRef;
-use crate::mem::{PAGE_SIZE, Scalar, Target};
+use crate::mem::{HostPage, PAGE_SIZE, Scalar, Target};
 
 /// Whether bits 63:47 of `lin` are alike [SDM-1 3.3.7.1].
 #[inline]
@@ -86,7 +87,7 @@ impl System {
             return Ok(self.load_physical(t.pa, size));
         }
         let first = PAGE_SIZE - lin % PAGE_SIZE;
-        let next = self.wrap_linear(lin.wrapping_add(first));
+        let next = self.next_page(lin);
         let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
         let mut value = 0;
         for i in 0..size {
@@ -109,7 +110,7 @@ impl System {
             return Ok(());
         }
         let first = PAGE_SIZE - lin % PAGE_SIZE;
-        let next = self.wrap_linear(lin.wrapping_add(first));
+        let next = self.next_page(lin);
         let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
         for i in 0..size {
             let pa = if i < first { a + i } else { b + (i - first) };
@@ -118,12 +119,21 @@ impl System {
         Ok(())
     }
 
+    /// The page behind that of `lin`.
+    fn next_page(&self, lin: u64) -> u64 {
+        let next = (lin & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
+        if lin >> 32 != 0 { next } else { self.wrap_linear(next) }
+    }
+
     fn checked_linear(&mut self, lin: u64, size: u64, access: Access) -> Outcome<u64> {
-        let lin = self.wrap_linear(lin);
-        if self.cpu.mode.has(Mode::CODE64) && !(is_canonical(lin) && is_canonical(lin.wrapping_add(size - 1))) {
+        // Compatibility mode's own addresses have 32 bits, but its tables and the stacks that it changes to may lie higher.
+        let high = self.cpu.mode.has(Mode::LONG) && lin >> 32 != 0;
+        let lin = if high { lin } else { self.wrap_linear(lin) };
+        let wide = high || self.cpu.mode.has(Mode::CODE64);
+        if wide && !(is_canonical(lin) && is_canonical(lin.wrapping_add(size - 1))) {
             return Err(Fault::gp(0));
         }
-        if self.cpu.mode.has(Mode::ALIGN) && !access.implicit && !lin.is_multiple_of(size) {
+        if self.cpu.mode.has(Mode::ALIGN) && access.user && !lin.is_multiple_of(size) {
             return Err(Fault::ac());
         }
         Ok(lin)
@@ -298,7 +308,23 @@ impl System {
     /// # Errors
     /// #PF.
     pub fn read_system<T: Scalar>(&mut self, lin: u64) -> Outcome<T> {
+        if self.cpu.cr4 & CR4_SMAP == 0
+            && let Some(page) = self.cached_page(lin, T::SIZE, Access::system(false))
+        {
+            return Ok(page.read(lin));
+        }
         Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::system(false))?))
+    }
+
+    /// The host page behind an access that needs no further notice: translated, allowed, in one page, and memory.
+    pub(super) fn cached_page(&mut self, lin: u64, size: u64, access: Access) -> Option<HostPage> {
+        if !stays_in_page(lin, size) {
+            return None;
+        }
+        self.tlb.set_user(access.user);
+        let page = self.tlb.page(lin, access.write);
+        self.tlb.set_user(self.cpu.cpl == 3);
+        page
     }
 
     /// Writes an integer of a system table at a linear address, with supervisor rights.

@@ -1,18 +1,26 @@
 //! The whole machine below its board: CPUs, memory, bus, and the engine that runs them.
 
 mod access;
+mod control;
+mod descriptor;
 mod exits;
 mod gate;
 mod interrupt;
+mod msr;
 mod paging;
 mod run;
 mod save;
+mod stack;
+mod task;
 
 pub use access::is_canonical;
+pub(crate) use descriptor::{Descriptor, code_of};
 pub(crate) use exits::{Ending, Exit};
 pub use interrupt::Interrupt;
 pub use paging::{Access, Translation};
 pub use run::Stop;
+pub(crate) use stack::Stack;
+pub(crate) use task::Switch;
 
 use crate::bus::Bus;
 use crate::cpu::{Cpu, Fault, Model, Outcome};
@@ -63,6 +71,8 @@ pub struct System {
     pub bus: Bus,
     /// The other CPUs, each with its translation cache, in the order of their turns.
     pub(crate) parked: Vec<(Cpu, Tlb)>,
+    /// A fault of a task switch that came too late to undo it: it belongs to the new task.
+    pub(crate) late_fault: Option<Fault>,
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
     firmware_range: core::ops::Range<u64>,
@@ -93,6 +103,7 @@ impl System {
             mem,
             bus,
             parked: Vec::new(),
+            late_fault: None,
             firmware: None,
             firmware_range: 0..0,
             map_generation: 0,

@@ -52,6 +52,7 @@ impl System {
     fn between_chains(&mut self, until: Ticks) -> Option<Stop> {
         loop {
             self.stand_still();
+            self.deliver_late_fault();
             let now = self.now();
             self.bus.run_events(&mut self.mem, now);
             self.bus.take_attention();
@@ -79,6 +80,17 @@ impl System {
                 return Some(if next == Ticks::NEVER { Stop::Asleep } else { Stop::Deadline });
             }
             self.deadline = next.max(now);
+        }
+    }
+
+    /// Delivers what a task switch left behind; handlers that are such tasks themselves may leave more.
+    fn deliver_late_fault(&mut self) {
+        for _ in 0..8 {
+            let Some(fault) = self.late_fault.take() else { return };
+            self.deliver_or_shut_down(Interrupt::exception(fault));
+        }
+        if self.late_fault.take().is_some() {
+            self.cpu.activity = Activity::Shutdown;
         }
     }
 

@@ -1,0 +1,9 @@
+//! Segments, privilege levels, gates, tasks and long mode, on small guests.
+
+mod faults;
+mod guest;
+mod long;
+mod paging;
+mod tasks;
+mod transfers;
+mod v86;
