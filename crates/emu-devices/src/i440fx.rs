@@ -264,7 +264,7 @@ mod tests {
         rig.write(0xF_0000, 1, 0xAA);
         assert_eq!(rig.read(0xF_0000, 1), 0x55);
         rig.out32(0xCF8, 0x8000_0058);
-        rig.out8(0xCFD, 0xFF & 0x20); // PAM0: write DRAM, read ROM
+        rig.out8(0xCFD, 0x20); // PAM0: write DRAM, read ROM
         rig.write(0xF_0000, 1, 0xAA);
         assert_eq!(rig.read(0xF_0000, 1), 0x55);
         rig.out8(0xCFD, 0x10); // read DRAM, write-protected

@@ -148,7 +148,10 @@ impl State for Tray {
         }
         // The medium that lies in the drive already gets its contents at once; another one must wait for `loaded`.
         let here = match (&self.inside, kind) {
-            (None, 0) => return Ok(self.wanted = None),
+            (None, 0) => {
+                self.wanted = None;
+                return Ok(());
+            }
             (Some(m), 1) => m.number.is_none(),
             (Some(m), 2) => m.number == Some(number),
             _ => false,

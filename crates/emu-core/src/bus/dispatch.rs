@@ -533,7 +533,8 @@ impl Bus {
                         cx.mem.read(cycle.address, &mut value[..bytes]);
                         device.dma_write(cx, u16::from_le_bytes(value));
                     }
-                    DmaKind::Verify => {}
+                    // The device sees its DACK#, and moves on as for a read; the byte goes nowhere.
+                    DmaKind::Verify => _ = device.dma_read(cx),
                 }
                 if cycle.terminal {
                     device.dma_terminal_count(cx);

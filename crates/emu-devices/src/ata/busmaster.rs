@@ -98,7 +98,7 @@ impl BusMaster {
     }
 
     /// Moves `data` into memory; returns false if the table ends before.
-    pub(super) fn to_memory(&mut self, mem: &mut PhysMem, data: &[u8]) -> bool {
+    pub(super) fn scatter(&mut self, mem: &mut PhysMem, data: &[u8]) -> bool {
         let mut done = 0;
         while done < data.len() {
             let Some((at, n)) = self.piece(mem, data.len() - done) else { return false };
@@ -109,7 +109,7 @@ impl BusMaster {
     }
 
     /// Fills `data` from memory; returns false if the table ends before.
-    pub(super) fn from_memory(&mut self, mem: &PhysMem, data: &mut [u8]) -> bool {
+    pub(super) fn gather(&mut self, mem: &PhysMem, data: &mut [u8]) -> bool {
         let mut done = 0;
         while done < data.len() {
             let Some((at, n)) = self.piece(mem, data.len() - done) else { return false };

@@ -18,7 +18,7 @@ const EXECUTE_DIAGNOSTIC: u8 = 0x90;
 
 /// A channel. Its owner hands it the accesses to its ports and the events of tags `tag` and `tag + 1`.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     // Configuration
     tag: u32,
     // Wiring

@@ -139,7 +139,11 @@ impl Fdc {
     }
 
     fn sense_interrupt(&mut self, cx: &mut DevCx<'_>) {
-        let Some(i) = (0..4).find(|&i| self.pending[i] != 0) else { return self.answer(&[0x80]) };
+        // The end of a seek is told before what is left of a reset: hosts that ask only once after a reset (Linux 0.11) take
+        // the next answer for their seek's.
+        let ended = (0..4).find(|&i| self.pending[i] != 0 && self.pending[i] & POLLED != POLLED);
+        let found = ended.or_else(|| (0..4).find(|&i| self.pending[i] != 0));
+        let Some(i) = found else { return self.answer(&[0x80]) };
         let st0 = core::mem::take(&mut self.pending[i]);
         self.answer(&[st0, self.pcn[i]]);
         self.set_irq(cx, false);

@@ -14,6 +14,7 @@ struct OneChannel {
     left: u32,
     to_memory: bool,
     requested: bool,
+    verify: bool,
 }
 
 impl Device for OneChannel {
@@ -36,7 +37,13 @@ impl DmaController for OneChannel {
         }
         self.left -= 1;
         self.address += 1;
-        let kind = if self.to_memory { DmaKind::ToMemory } else { DmaKind::FromMemory };
+        let kind = if self.verify {
+            DmaKind::Verify
+        } else if self.to_memory {
+            DmaKind::ToMemory
+        } else {
+            DmaKind::FromMemory
+        };
         Some(DmaCycle { address: self.address - 1, kind, width: 1, terminal: self.left == 0 })
     }
 }
@@ -51,9 +58,13 @@ impl State for OneChannel {
 }
 
 fn build_with(drive: FloppyDrive) -> (Rig, DeviceId) {
+    build_with_all([Some(drive), None, None, None])
+}
+
+fn build_with_all(drives: [Option<FloppyDrive>; 4]) -> (Rig, DeviceId) {
     let mut rig = Rig::new();
     let wires = FdcWires { irq: rig.bus.wire_to(Sink::Intr(0)), dreq: rig.bus.wire_to(Sink::DmaRequest(2)) };
-    let id = rig.bus.add(Box::new(Fdc::new("fdc", wires, [Some(drive), None, None, None])));
+    let id = rig.bus.add(Box::new(Fdc::new("fdc", wires, drives)));
     let dma = rig.bus.add(Box::new(OneChannel::default()));
     rig.bus.set_dma_controller(dma);
     rig.bus.set_dma_client(2, id);
@@ -159,6 +170,41 @@ fn reset_interrupts_and_four_polls_tell_it() {
     assert!(intr(&mut rig), "the reset bit of DSR clears itself");
     rig.out8(0x3F2, 0x04);
     assert!(!intr(&mut rig), "the gate is closed");
+}
+
+/// What the driver of Linux 0.11 does: one SENSE INTERRUPT STATUS after a reset, then SPECIFY, a seek, and a read of two
+/// sectors with MT, MFM and SK, whose seven result bytes it checks strictly.
+#[test]
+fn linux_0_11_needs_one_sense_after_reset() {
+    let mut drives = [None, None, None, None];
+    drives[1] = Some(FloppyDrive::new("fd1", DriveKind::K1440, Some(image(2880, false)), None));
+    let (mut rig, _) = build_with_all(drives);
+    rig.out8(0x3F2, 0x08);
+    rig.out8(0x3F2, 0x2D);
+    rig.advance_us(200);
+    assert_eq!(command(&mut rig, &[0x08]).len(), 2);
+    command(&mut rig, &[0x03, 0xCF, 0x06]);
+    rig.out8(0x3F7, 0);
+    command(&mut rig, &[0x0F, 1, 20]);
+    wait(&mut rig);
+    let status = command(&mut rig, &[0x08]);
+    assert_eq!((status[0] & 0xF8, status[1]), (0x20, 20));
+    program_dma(&mut rig, 0x1_0000, 1024, true);
+    command(&mut rig, &[0xE6, 1, 20, 0, 3, 2, 18, 0x1B, 0xFF]);
+    let status = wait(&mut rig);
+    assert_eq!(status.len(), 7);
+    assert_eq!((status[0] & 0xF8, status[1] & 0xBF, status[2] & 0x73), (0, 0, 0));
+    assert_eq!((rig.mem.load::<u8>(0x1_0001), rig.mem.load::<u8>(0x1_0201)), (722u16 as u8, 723u16 as u8));
+}
+
+#[test]
+fn a_verifying_dma_channel_counts_without_moving() {
+    let (mut rig, _) = hd();
+    program_dma(&mut rig, 0x1_0000, 1024, true);
+    rig.bus.find_mut::<OneChannel>().unwrap().verify = true;
+    command(&mut rig, &[0xE6, 0, 0, 0, 1, 2, 18, 0x1B, 0xFF]);
+    assert_eq!(wait(&mut rig), [0, 0, 0, 0, 0, 3, 2], "two sectors");
+    assert_eq!(rig.mem.load::<u8>(0x1_0201), 0, "memory is as it was");
 }
 
 #[test]

@@ -97,14 +97,14 @@ impl Fdc {
         Command::of(self.params[0])
     }
 
-    fn from_host(&self) -> bool {
+    fn host_sends(&self) -> bool {
         use Command::{Format, ScanEqual, ScanHighOrEqual, ScanLowOrEqual, Write};
         matches!(self.command(), Write | Format | ScanEqual | ScanHighOrEqual | ScanLowOrEqual)
     }
 
     /// Status of the data port for MSR: whether it is ready, and for which direction.
     pub(super) fn host_turn(&self) -> Option<bool> {
-        (self.transfer.open && self.non_dma).then_some(!self.from_host())
+        (self.transfer.open && self.non_dma).then_some(!self.host_sends())
     }
 
     pub(super) fn begin_transfer(&mut self, cx: &mut DevCx<'_>) {
@@ -191,7 +191,7 @@ impl Fdc {
         match self.locate() {
             Ok(lba) => {
                 self.transfer.lba = lba;
-                if self.from_host() {
+                if self.host_sends() {
                     self.ask_host(cx, vec![0; SECTOR_SIZE]);
                 }
                 self.step_after(cx, Step::Sector, delay + sector);
@@ -213,7 +213,7 @@ impl Fdc {
 
     /// A byte of the execution phase goes to the host.
     pub(super) fn host_takes(&mut self, cx: &mut DevCx<'_>) -> u8 {
-        if !self.transfer.open || self.from_host() {
+        if !self.transfer.open || self.host_sends() {
             return 0;
         }
         let byte = self.transfer.take();
@@ -223,7 +223,7 @@ impl Fdc {
 
     /// A byte of the execution phase comes from the host.
     pub(super) fn host_gives(&mut self, cx: &mut DevCx<'_>, byte: u8) {
-        if self.transfer.open && self.from_host() {
+        if self.transfer.open && self.host_sends() {
             self.transfer.put(byte);
             self.host_moved(cx);
         }
@@ -246,7 +246,7 @@ impl Fdc {
     fn close_host(&mut self, cx: &mut DevCx<'_>) {
         self.transfer.open = false;
         self.set_dreq(cx, false);
-        if !self.from_host() {
+        if !self.host_sends() {
             self.step_after(cx, Step::Taken, CRC_NS);
         }
     }
@@ -277,7 +277,7 @@ impl Fdc {
             Step::Taken => self.advance(cx),
             Step::Late => self.overrun(cx),
             // A write needs its bytes by now, unless TC has said that there are no more.
-            Step::Sector if self.from_host() && self.transfer.open => self.overrun(cx),
+            Step::Sector if self.host_sends() && self.transfer.open => self.overrun(cx),
             Step::Sector => self.sector_passed(cx),
         }
     }
