@@ -48,6 +48,8 @@ pub struct Bus {
     sched: Scheduler,
     rate: ClockRate,
     images: Vec<Option<Box<dyn BlockBackend>>>,
+    /// Contents of images that `load` has read, until `restored` has put the images back to where they were.
+    loaded_images: Vec<(u32, Vec<u8>)>,
     pci: Vec<(PciAddress, DeviceId)>,
     /// Interrupt controllers in the order in which they answer an acknowledge cycle.
     intack: Vec<DeviceId>,
@@ -82,6 +84,7 @@ impl Bus {
             sched: Scheduler::default(),
             rate,
             images: Vec::new(),
+            loaded_images: Vec::new(),
             pci: Vec::new(),
             intack: Vec::new(),
             dmac: None,
@@ -597,6 +600,7 @@ impl Bus {
             let pins = |c: &CpuLines| (c.intr, c.nmi, c.smi, c.reset, c.init, c.sipi);
             w.field(2, &self.cpus.iter().map(pins).collect::<Vec<_>>());
             w.field(3, &self.machine_reset);
+            w.field(4, &self.image_contents());
         });
         self.devices.iter().for_each(|d| d.save_chunk(w));
     }
@@ -617,6 +621,7 @@ impl Bus {
             let lines = |(intr, nmi, smi, reset, init, sipi)| CpuLines { intr, nmi, smi, reset, init, sipi };
             self.cpus = pins.into_iter().map(lines).collect();
             self.machine_reset = r.field(3)?;
+            self.loaded_images = r.optional(4)?.unwrap_or_default();
             Ok(())
         })?;
         self.devices.iter_mut().try_for_each(|d| d.load_chunk(r))?;
@@ -627,9 +632,29 @@ impl Bus {
     /// Has every device claim its part of the address map again. To be called after [`Self::load`], when memory and clock
     /// are loaded too.
     pub fn restored(&mut self, mem: &mut PhysMem, now: Ticks) {
-        for i in 0..self.devices.len() {
-            self.call(mem, now, DeviceId(i as u16), |d, cx| d.restored(cx));
+        // Twice, as one drive may want the image that another one has yet to give back.
+        for _ in 0..2 {
+            for i in 0..self.devices.len() {
+                self.call(mem, now, DeviceId(i as u16), |d, cx| d.restored(cx));
+            }
         }
+        for (number, bytes) in core::mem::take(&mut self.loaded_images) {
+            if let Some(Some(image)) = self.images.get_mut(number as usize) {
+                // An image that can't have such contents is another one than was saved: it stays as it is.
+                let _ = image.load(&mut StateReader::new(&bytes));
+            }
+        }
+    }
+
+    /// Contents of the images that lie in no drive.
+    fn image_contents(&self) -> Vec<(u32, Vec<u8>)> {
+        let here = self.images.iter().enumerate().filter_map(|(i, image)| Some((i as u32, image.as_ref()?)));
+        here.map(|(i, image)| {
+            let mut w = StateWriter::new();
+            image.save(&mut w);
+            (i, w.into_bytes())
+        })
+        .collect()
     }
 }
 

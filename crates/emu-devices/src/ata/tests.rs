@@ -324,3 +324,43 @@ fn a_loaded_state_brings_its_disc_back() {
         assert_eq!(channel.media(1).unwrap().0.sectors(), sectors);
     }
 }
+
+/// Two drives that have swapped their discs, and a disc on the table, come back to how they were.
+#[test]
+fn swapped_discs_find_back() {
+    let mut rig = Rig::new();
+    let drives = [Some(Drive::cdrom("cd0", None)), Some(Drive::cdrom("cd1", None))];
+    rig.bus.add(Box::new(AtaChannel::new("ide0", AtaWires::default(), drives)));
+    rig.reset();
+    let images = [4, 8, 12].map(|sectors| rig.bus.attach_image(Box::new(RamDisk::zeroed(sectors))));
+    let insert = |rig: &mut Rig, drive: &str, i: usize| {
+        rig.bus.input(&mut rig.mem, rig.now, &Input::Eject { drive: drive.into() });
+        rig.bus.input(&mut rig.mem, rig.now, &Input::Insert { drive: drive.into(), image: images[i] });
+    };
+    let whole = |rig: &Rig| {
+        let mut w = StateWriter::new();
+        rig.bus.save(&mut w);
+        w.into_bytes()
+    };
+    let load = |rig: &mut Rig, bytes: &[u8]| {
+        rig.bus.load(&mut StateReader::new(bytes)).unwrap();
+        rig.bus.restored(&mut rig.mem, rig.now);
+    };
+    insert(&mut rig, "cd0", 0);
+    insert(&mut rig, "cd1", 1);
+    let first = whole(&rig);
+    let channel = rig.bus.find_mut::<AtaChannel>().unwrap();
+    channel.media(0).unwrap().0.write(0, &[1; 512]).unwrap();
+    insert(&mut rig, "cd0", 2);
+    insert(&mut rig, "cd1", 0);
+    insert(&mut rig, "cd0", 1);
+    let second = whole(&rig);
+    load(&mut rig, &first);
+    assert!(whole(&rig) == first);
+    load(&mut rig, &second);
+    assert!(whole(&rig) == second);
+    let channel = rig.bus.find_mut::<AtaChannel>().unwrap();
+    let mut back = [0; 512];
+    channel.media(1).unwrap().0.read(0, &mut back).unwrap();
+    assert_eq!(back, [1; 512], "what was written comes with the disc");
+}
