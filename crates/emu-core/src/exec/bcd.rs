@@ -36,9 +36,8 @@ fn decimal_adjust<const SUB: bool>(sys: &mut System, _: &Instruction) -> Outcome
     let r = if SUB { al.wrapping_sub(fix) } else { al.wrapping_add(fix) };
     // DAS also reports the borrow of the low digit's adjustment.
     let carry = high || (SUB && low && al < 6);
-    let of = if SUB { (al ^ fix) & (al ^ r) } else { !(al ^ fix) & (al ^ r) } & 0x80 != 0;
     set_ax(sys, old & 0xFF00 | u16::from(r));
-    sys.cpu.flags.set_result(r.into(), 8, carry, of, low);
+    sys.cpu.flags.set_result(r.into(), 8, carry, false, low);
     Ok(())
 }
 
@@ -69,8 +68,10 @@ fn aam(sys: &mut System, insn: &Instruction) -> Outcome {
 
 fn aad(sys: &mut System, insn: &Instruction) -> Outcome {
     let [al, ah] = ax(sys).to_le_bytes();
-    let r = al.wrapping_add(ah.wrapping_mul(insn.immediate8()));
+    let tens = ah.wrapping_mul(insn.immediate8());
+    let r = al.wrapping_add(tens);
     set_ax(sys, r.into());
-    sys.cpu.flags.set_result(r.into(), 8, false, false, false);
+    // CF, OF and AF are undefined; they are those of the addition.
+    sys.cpu.flags.set_add(al.into(), tens.into(), r.into(), 8);
     Ok(())
 }

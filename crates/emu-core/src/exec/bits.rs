@@ -9,7 +9,7 @@ use crate::mem::Scalar;
 
 use super::alu::bits;
 use super::operands::address_size;
-use crate::cpu::bits::{CF, ZF};
+use crate::cpu::bits::{CF, PF, ZF};
 use crate::cpu::flags::{STATUS, sign_extend};
 
 // What is done to the bit.
@@ -89,16 +89,17 @@ fn bit_test<const OP: u8, T: Scalar>(sys: &mut System, insn: &Instruction) -> Ou
     Ok(())
 }
 
-/// BSF and BSR. Of 0 they leave the destination as it is, as CPUs do and AMD documents.
+/// BSF and BSR. Of 0 they leave the destination as it is, as CPUs do and AMD documents. Of the other flags, all undefined,
+/// recent CPUs clear all but PF.
 fn scan<const REVERSE: bool, T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let v = sys.operand::<T>(insn, 1)?.to_u64();
     if v == 0 {
-        sys.cpu.flags.replace(ZF, ZF);
+        sys.cpu.flags.replace(STATUS, ZF | PF);
         return Ok(());
     }
     let r = if REVERSE { 63 - v.leading_zeros() } else { v.trailing_zeros() };
     sys.set_operand(insn, 0, T::from_u64(r.into()))?;
-    sys.cpu.flags.replace(ZF, 0);
+    sys.cpu.flags.replace(STATUS, if r.count_ones().is_multiple_of(2) { PF } else { 0 });
     Ok(())
 }
 
@@ -115,6 +116,6 @@ fn count_zeros<const LEADING: bool, T: Scalar>(sys: &mut System, insn: &Instruct
     let n = if LEADING { v.leading_zeros() - (64 - w) } else { v.trailing_zeros().min(w) };
     sys.set_operand(insn, 0, T::from_u64(n.into()))?;
     let flags = if n == w { CF } else { 0 } | if n == 0 { ZF } else { 0 };
-    sys.cpu.flags.replace(CF | ZF, flags);
+    sys.cpu.flags.replace(STATUS, flags);
     Ok(())
 }

@@ -67,9 +67,9 @@ fn cmpxchg<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let new = sys.operand::<T>(insn, 1)?;
     let expected = sys.register(accumulator);
     let equal = old.to_u64() == expected;
-    // The destination is written in any case: with its own value if it differs.
-    sys.set_operand(insn, 0, if equal { new } else { old })?;
-    if !equal {
+    if equal {
+        sys.set_operand(insn, 0, new)?;
+    } else {
         sys.set_register(accumulator, old.to_u64());
     }
     sys.cpu.flags.set_sub(expected, old.to_u64(), expected.wrapping_sub(old.to_u64()), bits::<T>());

@@ -109,7 +109,14 @@ fn popf<T: Scalar>(sys: &mut System, _: &Instruction) -> Outcome {
     Ok(())
 }
 
+/// 64-bit mode has LAHF and SAHF only as a feature.
+fn check_lahf(sys: &System) -> Outcome {
+    let there = !sys.cpu.mode.has(Mode::CODE64) || sys.cpu.model.has(Feature::LahfLm);
+    if there { Ok(()) } else { Err(Fault::UD) }
+}
+
 fn lahf(sys: &mut System, _: &Instruction) -> Outcome {
+    check_lahf(sys)?;
     let flags = (sys.cpu.flags.bits() | 2) & 0xFF;
     let a = &mut sys.cpu.regs[reg::RAX];
     *a = *a & !0xFF00 | u64::from(flags) << 8;
@@ -117,6 +124,7 @@ fn lahf(sys: &mut System, _: &Instruction) -> Outcome {
 }
 
 fn sahf(sys: &mut System, _: &Instruction) -> Outcome {
+    check_lahf(sys)?;
     let flags = (sys.cpu.regs[reg::RAX] >> 8) as u32;
     sys.cpu.flags.replace(SF | ZF | AF | PF | CF, flags);
     Ok(())

@@ -12,6 +12,7 @@ mod alu;
 mod available;
 mod bcd;
 mod bits;
+mod bmi;
 mod control;
 mod convert;
 mod cpuid;
@@ -54,6 +55,7 @@ const CLASSES: &[Lookup] = &[
     shift::lookup,
     muldiv::lookup,
     bits::lookup,
+    bmi::lookup,
     convert::lookup,
     exchange::lookup,
     bcd::lookup,

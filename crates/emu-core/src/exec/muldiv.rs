@@ -8,6 +8,7 @@ use crate::cpu::Outcome;
 use crate::mem::Scalar;
 
 use super::alu::bits;
+use crate::cpu::bits::ZF;
 use crate::cpu::flags::sign_extend;
 use crate::cpu::{Fault, reg};
 
@@ -69,9 +70,11 @@ fn signed<T: Scalar>(v: u64) -> i128 {
     i128::from(sign_extend(v, bits::<T>()) as i64)
 }
 
-/// CF and OF tell whether the product needs more than the low half; SF and PF are the low half's, as on recent CPUs.
+/// CF and OF tell whether the product needs more than the low half. The rest is undefined; recent CPUs give SF and PF of
+/// the low half, and clear ZF and AF.
 fn set_product_flags<T: Scalar>(sys: &mut System, low: u64, over: bool) {
     sys.cpu.flags.set_result(low, bits::<T>(), over, over, false);
+    sys.cpu.flags.replace(ZF, 0);
 }
 
 fn mul<const SIGNED: bool, T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {

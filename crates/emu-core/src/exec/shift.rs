@@ -2,7 +2,7 @@
 //!
 //! Flags that the architecture leaves undefined are as recent Intel CPUs leave them.
 
-use iced_x86::{Code, Instruction};
+use iced_x86::{Code, Instruction, OpKind};
 
 use super::Exec;
 use crate::System;
@@ -63,8 +63,8 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
     })
 }
 
-/// A result with CF and OF.
-type Shifted = (u64, bool, bool);
+/// A result with CF.
+type Shifted = (u64, bool);
 
 fn bit(v: u128, n: u32) -> bool {
     v >> n & 1 != 0
@@ -79,14 +79,12 @@ fn rotate(op: u8, a: u64, n: u32, w: u32, cf: bool) -> Shifted {
     let n = n % width;
     let left = if op == ROL || op == RCL { n } else { (width - n) % width };
     let r = (v << left | v >> (width - left)) & mask;
-    let top = bit(r, w - 1);
     let carry = match op {
         ROL => bit(r, 0),
-        ROR => top,
+        ROR => bit(r, w - 1),
         _ => bit(r, w),
     };
-    let overflow = if op == ROL || op == RCL { top != carry } else { top != bit(r, w - 2) };
-    (r as u64, carry, overflow)
+    (r as u64, carry)
 }
 
 /// SHL, SHR or SAR of the `w` bits of `a`. `n` is not 0.
@@ -94,16 +92,40 @@ fn plain_shift(op: u8, a: u64, n: u32, w: u32) -> Shifted {
     match op {
         SHL => {
             let r = if n <= 64 { u128::from(a) << n } else { 0 };
-            (r as u64, bit(r, w), bit(r, w - 1) != bit(r, w))
+            (r as u64, bit(r, w))
         }
         SHR => {
             let r = u128::from(a) << 1 >> n.min(127);
-            ((r >> 1) as u64, bit(r, 0), n == 1 && bit(a.into(), w - 1))
+            ((r >> 1) as u64, bit(r, 0))
         }
         _ => {
             let r = i128::from(crate::cpu::flags::sign_extend(a, w) as i64) << 1 >> n.min(127);
-            ((r >> 1) as u64, r & 1 != 0, false)
+            ((r >> 1) as u64, r & 1 != 0)
         }
+    }
+}
+
+/// OF: what a shift of `a` by 1 would set. For other counts it is undefined, and this is what recent CPUs give.
+fn overflow(op: u8, a: u64, w: u32, cf: bool) -> bool {
+    let a = u128::from(a);
+    let top = bit(a, w - 1);
+    match op {
+        ROL | RCL | SHL => top != bit(a, w - 2),
+        ROR => top != bit(a, 0),
+        RCR => top != cf,
+        SHR => top,
+        _ => false,
+    }
+}
+
+/// OF on old CPUs, which shift step by step: that of the last step.
+fn overflow_by_steps(op: u8, r: u64, w: u32, cf: bool) -> bool {
+    let (top, next) = (bit(r.into(), w - 1), bit(r.into(), w - 2));
+    match op {
+        ROL | RCL | SHL => top != cf,
+        ROR | RCR => top != next,
+        SHR => next,
+        _ => false,
     }
 }
 
@@ -111,29 +133,44 @@ fn shift<const OP: u8, T: Scalar>(sys: &mut System, insn: &Instruction) -> Outco
     let count = u32::from(sys.operand::<u8>(insn, 1)?);
     // The 8086 counts all the way [SDM-2 SHL, "IA-32 Architecture Compatibility"].
     let n = if sys.cpu.model.kind == Kind::I8086 { count } else { count & if T::SIZE == 8 { 63 } else { 31 } };
-    let a = sys.operand_for_write::<T>(insn, 0)?.to_u64();
+    let a = sys.operand_for_write::<T>(insn, 0)?;
     if n == 0 {
+        return write_same(sys, insn, a);
+    }
+    let (a, w, old_cf) = (a.to_u64(), bits::<T>(), sys.cpu.flags.cf());
+    let rotates = matches!(OP, ROL | ROR | RCL | RCR);
+    let (r, cf) = if rotates { rotate(OP, a, n, w, old_cf) } else { plain_shift(OP, a, n, w) };
+    sys.set_operand(insn, 0, T::from_u64(r))?;
+    let recent = sys.cpu.model.kind >= Kind::Pentium;
+    let of = if recent { overflow(OP, a, w, old_cf) } else { overflow_by_steps(OP, r, w, cf) };
+    if !rotates {
+        sys.cpu.flags.set_result(r, w, cf, of, false);
         return Ok(());
     }
-    let rotates = matches!(OP, ROL | ROR | RCL | RCR);
-    let w = bits::<T>();
-    let (r, cf, of) = if rotates { rotate(OP, a, n, w, sys.cpu.flags.cf()) } else { plain_shift(OP, a, n, w) };
-    sys.set_operand(insn, 0, T::from_u64(r))?;
-    if rotates {
-        sys.cpu.flags.replace(CF | OF, u32::from(cf) * CF | u32::from(of) * OF);
-    } else {
-        sys.cpu.flags.set_result(r, w, cf, of, false);
-    }
+    // On recent CPUs rotates that come round keep OF with carry, and those by an immediate keep it unless that is 1.
+    let keeps_of = recent
+        && match OP {
+            RCL | RCR => n.is_multiple_of(w + 1),
+            _ => n != 1 && insn.op1_kind() == OpKind::Immediate8,
+        };
+    let mask = if keeps_of { CF } else { CF | OF };
+    sys.cpu.flags.replace(mask, u32::from(cf) * CF | u32::from(of) * OF);
     Ok(())
+}
+
+/// A shift by 0 changes nothing, but that a 32-bit register is written and so loses its upper half.
+fn write_same<T: Scalar>(sys: &mut System, insn: &Instruction, v: T) -> Outcome {
+    if insn.op0_kind() == OpKind::Register { sys.set_operand(insn, 0, v) } else { Ok(()) }
 }
 
 fn double_shift<const RIGHT: bool, T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let n = u32::from(sys.operand::<u8>(insn, 2)?) & if T::SIZE == 8 { 63 } else { 31 };
-    let a = sys.operand_for_write::<T>(insn, 0)?.to_u64();
+    let a = sys.operand_for_write::<T>(insn, 0)?;
     let b = sys.operand::<T>(insn, 1)?.to_u64();
     if n == 0 {
-        return Ok(());
+        return write_same(sys, insn, a);
     }
+    let a = a.to_u64();
     let w = bits::<T>();
     let (wide_a, wide_b) = (u128::from(a), u128::from(b));
     // A 16-bit shift by more than 16 goes on into the destination's own bits again.
@@ -148,7 +185,8 @@ fn double_shift<const RIGHT: bool, T: Scalar>(sys: &mut System, insn: &Instructi
         let v = wide_a << w | wide_b;
         (((v << n) >> w) as u64, bit(wide_a, w - n))
     };
-    let of = bit((r ^ a).into(), w - 1);
+    // As for the other shifts: what a shift by 1 would set.
+    let of = bit(wide_a, w - 1) != if RIGHT { bit(wide_b, 0) } else { bit(wide_a, w - 2) };
     sys.set_operand(insn, 0, T::from_u64(r))?;
     sys.cpu.flags.set_result(r, w, cf, of, false);
     Ok(())
