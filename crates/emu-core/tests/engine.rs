@@ -147,3 +147,48 @@ fn stopping_anywhere_changes_nothing() {
         assert_eq!(whole.hash(), pieces.hash(), "at {at}");
     }
 }
+
+/// Shifts, rotates and products of registers: by handlers in whole runs, from their decoded form where a run is cut.
+fn shifting() -> Vec<u8> {
+    assembled(|a| {
+        let mut again = a.create_label();
+        a.mov(eax, 0x89AB_CDEF_u32)?;
+        a.mov(cl, 1)?;
+        a.set_label(&mut again)?;
+        a.rol(eax, cl)?;
+        a.mov(ebx, eax)?;
+        a.shl(bx, 3)?;
+        a.pushf()?;
+        a.pop(dx)?;
+        a.sar(bl, cl)?;
+        a.pushf()?;
+        a.pop(bp)?;
+        a.ror(ebx, 7)?;
+        a.imul_3(esi, ebx, 0x1_2345)?;
+        a.pushf()?;
+        a.pop(di)?;
+        a.shr(esi, cl)?;
+        a.imul_2(ax, si)?;
+        a.mul(ebx)?;
+        a.adc(eax, edx)?;
+        a.rol(bh, 5)?;
+        a.pushf()?;
+        a.pop(dx)?;
+        a.add(eax, edx)?;
+        a.inc(cl)?;
+        a.jmp(again)
+    })
+}
+
+#[test]
+fn handlers_and_decoded_forms_give_the_same_bits() {
+    let mut whole = machine(&shifting());
+    let mut single = machine(&shifting());
+    for t in 1..4_000 {
+        single.run(Ticks(t));
+        if t % 97 == 0 {
+            whole.run(Ticks(t));
+            assert_eq!(whole.hash(), single.hash(), "at {t}");
+        }
+    }
+}

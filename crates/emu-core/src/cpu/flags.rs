@@ -87,6 +87,12 @@ impl LazyFlags {
         self.aux = u32::from(cf) << 31 | u32::from(cf ^ of) << 30 | u32::from(af) << 3;
     }
 
+    /// Replaces CF and OF, and keeps the rest.
+    #[inline(always)]
+    pub fn set_cf_of(&mut self, cf: bool, of: bool) {
+        self.aux = self.aux & !(CF_BIT | PO_BIT) | u32::from(cf) << 31 | u32::from(cf ^ of) << 30;
+    }
+
     /// CF.
     #[inline(always)]
     #[must_use]

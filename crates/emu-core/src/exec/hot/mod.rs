@@ -8,6 +8,7 @@ mod alu;
 mod fused;
 mod jumps;
 mod moves;
+mod shift;
 mod stack;
 mod width;
 
@@ -17,7 +18,11 @@ use crate::engine::Builder;
 
 /// Lowers `insn` if it is a common one.
 pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
-    alu::lower(insn, b) || moves::lower(insn, b) || jumps::lower(insn, b) || stack::lower(insn, b)
+    alu::lower(insn, b)
+        || moves::lower(insn, b)
+        || jumps::lower(insn, b)
+        || stack::lower(insn, b)
+        || shift::lower(insn, b)
 }
 
 /// Lowers two instructions as one op, if they are a common pair. `b.offset` is that of the second.
