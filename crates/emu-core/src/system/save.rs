@@ -41,6 +41,7 @@ impl System {
             firmware.load_chunk(r)?;
         }
         r.chunk(&mut self.mem)?;
+        self.bus.restored(&mut self.mem, Ticks(now));
         self.mem.take_code_writes();
         self.flush_translations();
         self.leave = true;
