@@ -142,7 +142,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum)]
     pub(crate) display: Option<Display>,
     /// Hold guest time back to real time (default with a display)
-    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_no)]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_no)]
     pub(crate) pace: Option<bool>,
     /// What a triple fault does
     #[arg(long, value_enum, default_value = "report")]

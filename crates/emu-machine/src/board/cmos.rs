@@ -3,24 +3,13 @@
 //! 10h–2Fh and 30h–33h are the AT's own [PC/AT TR, "CMOS RAM"]; 34h, 35h, 38h, 3Dh and 5Bh–5Dh are what firmware for
 //! boards with an i440FX reads.
 
+use emu_devices::fdc::DriveKind;
 use emu_devices::mc146818::Mc146818;
 
 use crate::config::MachineConfig;
-use crate::image::floppy_of_size;
 
-/// Diskette drive types [PC/AT TR, "CMOS RAM": 10h].
-fn floppy_type(bytes: u64) -> u8 {
-    match floppy_of_size(bytes).map(|f| (f.cylinders, f.sectors)) {
-        Some((40, _)) => 1,
-        Some((80, 15)) => 2,
-        Some((80, 8 | 9)) => 3,
-        Some((80, 36)) => 5,
-        _ => 4,
-    }
-}
-
-/// Fills the memory. `floppies` gives the sizes of what lies in the drives (0: an empty drive).
-pub(super) fn fill(rtc: &mut Mc146818, config: &MachineConfig, floppies: &[u64], low_memory: u64) {
+/// Fills the memory. `floppies` are the kinds of the drives.
+pub(super) fn fill(rtc: &mut Mc146818, config: &MachineConfig, floppies: &[DriveKind], low_memory: u64) {
     let mut word = |at: u8, value: u64| {
         rtc.set_cmos(at, value as u8);
         rtc.set_cmos(at + 1, (value >> 8) as u8);
@@ -34,7 +23,7 @@ pub(super) fn fill(rtc: &mut Mc146818, config: &MachineConfig, floppies: &[u64],
     word(0x5B, high);
     rtc.set_cmos(0x5D, (high >> 16) as u8);
 
-    let kind = |i: usize| floppies.get(i).map_or(0, |&size| floppy_type(size));
+    let kind = |i: usize| floppies.get(i).map_or(0, |k| k.cmos_type());
     rtc.set_cmos(0x10, kind(0) << 4 | kind(1));
     let disk = |i: usize| if i < config.disks.len() { 0xF } else { 0 };
     rtc.set_cmos(0x12, disk(0) << 4 | disk(1));
@@ -80,7 +69,7 @@ mod tests {
         let mut rtc = Mc146818::new(RtcWires::default(), 0);
         let disks = vec![ImageSpec::new("x")];
         let config = MachineConfig { memory: 5 << 30, disks, boot: "dc".into(), ..MachineConfig::default() };
-        fill(&mut rtc, &config, &[1_474_560, 368_640], 3 << 30);
+        fill(&mut rtc, &config, &[DriveKind::K1440, DriveKind::K360], 3 << 30);
         let word = |at| u16::from(rtc.cmos(at)) | u16::from(rtc.cmos(at + 1)) << 8;
         assert_eq!((word(0x15), word(0x17), word(0x34)), (640, 0xFFFF, 0xBF00));
         assert_eq!((word(0x5B), rtc.cmos(0x10), rtc.cmos(0x12)), (0x8000, 0x41, 0xF0));

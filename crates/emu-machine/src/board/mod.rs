@@ -1,6 +1,7 @@
 //! Boards: which chips a machine has, and how they are wired. Wiring only; chips live in emu-devices.
 
 mod cmos;
+mod drives;
 mod memory;
 pub(crate) mod pc;
 mod rom;

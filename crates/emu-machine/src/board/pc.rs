@@ -6,14 +6,19 @@
 //! | 00:01.0, .1, .3 | PIIX3 ISA bridge, IDE; PIIX4 power management |
 //! | 00:02.0 | VGA with dispi |
 
-use emu_core::System;
 use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
+use emu_core::cpu::model::Feature;
+use emu_core::{PhysMem, System};
+use emu_devices::apic::{Apic, ApicConfig, PIN_LINT0, PIN_LINT1};
 use emu_devices::debug_ports::{self, DebugPorts};
+use emu_devices::fdc::DriveKind;
 use emu_devices::i440fx::{self, I440fx};
+use emu_devices::i8042::{self, I8042, KbcWires};
 use emu_devices::i8237::{self, Dma, DmaBoard};
 use emu_devices::i8254::{I8254, PitWires};
 use emu_devices::i8259::{self, DualPic, PicKind, PicWires};
 use emu_devices::mc146818::{Mc146818, RtcWires};
+use emu_devices::ns16550::{Ns16550, UartWires};
 use emu_devices::piix3::isa::REGION_RESET_CONTROL;
 use emu_devices::piix3::{IsaBridgeWires, Piix3Isa};
 use emu_devices::piix4_pm::{Piix4Pm, PmWires, REGION_APM};
@@ -21,25 +26,53 @@ use emu_devices::port61::{self, Port61, Port61Wires};
 use emu_devices::port92::{Port92, Port92Wires};
 use emu_devices::vga::{Vga, VgaConfig};
 
+use super::drives::{self, Media};
 use super::memory::{BoardMemory, lay_out};
 use super::{cmos, rom};
 use crate::config::MachineConfig;
 use crate::machine::BuildError;
 
 /// The PCI device number of PIIX3 and the functions of PIIX4.
-const SOUTH_BRIDGE: u8 = 1;
+pub(super) const SOUTH_BRIDGE: u8 = 1;
+/// COM1 and COM2: first port, interrupt.
+const SERIAL_PORTS: [(u16, u16); 2] = [(0x3F8, 4), (0x2F8, 3)];
 /// Video memory: room for 1600x1200 in 32 bits, as the dispi interface's users expect.
 const VIDEO_MEMORY: u32 = 16 << 20;
 
-/// The wires that lead to interrupt inputs, and what they are made from.
-struct Interrupts {
+/// Where interrupt requests go: the 8259As, and the I/O APIC where the CPU has a local one.
+pub(super) struct Interrupts {
     pic: DeviceId,
+    apic: Option<DeviceId>,
 }
 
 impl Interrupts {
+    /// The interrupt controllers. With a local APIC, INTR and NMI pass through its LINT pins.
+    fn install(b: &mut Bus, mem: &mut PhysMem, config: &MachineConfig) -> Interrupts {
+        let has_apic = config.cpu.has(Feature::Apic);
+        let apic = has_apic.then(|| Apic::install(b, mem, 1, ApicConfig::default()));
+        let intr = b.wire_to(apic.map_or(Sink::Intr(0), |a| Sink::Pin(a, PIN_LINT0)));
+        let pic = b.add(Box::new(DualPic::new(PicKind::Piix, PicWires { intr })));
+        b.map_ports(pic, 0x20, 2, i8259::REGION_MASTER, 1);
+        b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
+        b.map_ports(pic, 0x4D0, 2, i8259::REGION_ELCR, 1);
+        b.add_interrupt_controller(pic);
+        b.connect_ferr(Sink::Pin(pic, 13));
+        Interrupts { pic, apic }
+    }
+
     /// A wire to ISA interrupt `irq`. Each driver needs one of its own; the inputs see their OR.
-    fn wire(&self, bus: &mut Bus, irq: u16) -> Wire {
-        bus.wire_to(Sink::Pin(self.pic, irq))
+    pub(super) fn wire(&self, b: &mut Bus, irq: u16) -> Wire {
+        let wire = b.wire_to(Sink::Pin(self.pic, irq));
+        if let Some(apic) = self.apic {
+            // The timer is at INTIN2, as on every board; the ACPI and MP tables say so.
+            b.connect(wire, Sink::Pin(apic, if irq == 0 { 2 } else { irq }));
+        }
+        wire
+    }
+
+    /// A wire to the CPU's NMI.
+    fn nmi(&self, b: &mut Bus) -> Wire {
+        b.wire_to(self.apic.map_or(Sink::Nmi(0), |a| Sink::Pin(a, PIN_LINT1)))
     }
 }
 
@@ -50,39 +83,35 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
         None => Vec::new(),
     };
     let video = config.vga_bios.as_deref().map(rom::read_video_bios).transpose()?.unwrap_or_default();
+    let media = Media::open(config)?;
     let BoardMemory { mut mem, rom, low } = lay_out(config.memory, &firmware, &video)?;
     let mut bus = Bus::new(config.rate, 1);
     let b = &mut bus;
-    let interrupts = core_chips(b, config, low);
+    let interrupts = Interrupts::install(b, &mut mem, config);
+    core_chips(b, &interrupts, config, &media.floppy_kinds(), low);
+    peripherals(b, &interrupts);
     pci_chips(b, &interrupts, rom);
+    drives::install(b, &interrupts, media);
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
     Ok(System::new(config.cpu, mem, bus))
 }
 
 /// The chips of the system board that every AT has.
-fn core_chips(b: &mut Bus, config: &MachineConfig, low_memory: u64) -> Interrupts {
-    let intr = b.wire_to(Sink::Intr(0));
-    let pic = b.add(Box::new(DualPic::new(PicKind::Piix, PicWires { intr })));
-    b.map_ports(pic, 0x20, 2, i8259::REGION_MASTER, 1);
-    b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
-    b.map_ports(pic, 0x4D0, 2, i8259::REGION_ELCR, 1);
-    b.add_interrupt_controller(pic);
-    let interrupts = Interrupts { pic };
-
+fn core_chips(b: &mut Bus, interrupts: &Interrupts, config: &MachineConfig, floppies: &[DriveKind], low_memory: u64) {
     let (gate2, out2) = (b.wire(), b.wire());
     let out0 = interrupts.wire(b, 0);
     let pit = b.add(Box::new(I8254::new(PitWires { out0, out2 })));
     b.map_ports(pit, 0x40, 4, 0, 1);
     b.connect(gate2, Sink::Pin(pit, 2));
-    let nmi = b.wire_to(Sink::Nmi(0));
+    let nmi = interrupts.nmi(b);
     let port61 = b.add(Box::new(Port61::new(Port61Wires { gate2, nmi })));
     b.map_ports(port61, 0x61, 1, 0, 1);
     b.connect(out2, Sink::Pin(port61, port61::PIN_OUT2));
 
     let nmi_mask = b.wire_to(Sink::Pin(port61, port61::PIN_NMI_MASK));
     let mut rtc = Mc146818::new(RtcWires { irq: interrupts.wire(b, 8), nmi_mask }, config.rtc.to_unix());
-    cmos::fill(&mut rtc, config, &[], low_memory);
+    cmos::fill(&mut rtc, config, floppies, low_memory);
     let rtc = b.add(Box::new(rtc));
     b.map_ports(rtc, 0x70, 2, 0, 1);
 
@@ -100,7 +129,24 @@ fn core_chips(b: &mut Bus, config: &MachineConfig, low_memory: u64) -> Interrupt
     b.map_ports(debug, 0xE9, 1, debug_ports::REGION_E9, 1);
     b.map_ports(debug, 0x402, 1, debug_ports::REGION_402, 1);
     b.map_ports(debug, 0xF4, 4, debug_ports::REGION_EXIT, 4);
-    interrupts
+}
+
+/// Keyboard controller and serial ports.
+fn peripherals(b: &mut Bus, interrupts: &Interrupts) {
+    let wires = KbcWires {
+        irq1: interrupts.wire(b, 1),
+        irq12: interrupts.wire(b, 12),
+        a20: b.wire_to(Sink::A20),
+        reset: b.wire_to(Sink::CpuReset),
+    };
+    let kbc = b.add(Box::new(I8042::new(wires)));
+    b.map_ports(kbc, 0x60, 1, i8042::REGION_DATA, 1);
+    b.map_ports(kbc, 0x64, 1, i8042::REGION_COMMAND, 1);
+    for (number, (base, irq)) in SERIAL_PORTS.into_iter().enumerate() {
+        let wires = UartWires { irq: interrupts.wire(b, irq) };
+        let uart = b.add(Box::new(Ns16550::new(number as u8, wires)));
+        b.map_ports(uart, base, 8, 0, 1);
+    }
 }
 
 /// The chipset.

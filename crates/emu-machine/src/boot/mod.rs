@@ -10,8 +10,11 @@ mod linux;
 mod memory_map;
 pub mod multiboot;
 mod reader;
+mod start;
 
 pub use memory_map::{MapEntry, MapKind, PCI_HOLE, pc_memory_map};
+
+pub use start::start;
 
 /// The files of a kernel, read.
 #[derive(Clone, Debug, Default)]

@@ -153,6 +153,8 @@ pub struct MachineConfig {
     pub serials: Vec<SerialTarget>,
     /// A kernel to start directly.
     pub kernel: Option<KernelConfig>,
+    /// An image that emu brings itself, as a diskette in A:; drives of `floppies` follow it.
+    pub demo: Option<Vec<u8>>,
     /// Boot order, as letters: `a` floppy, `c` hard disk, `d` CD. Empty: floppy, disk, CD, as far as there are any.
     pub boot: String,
 }
@@ -173,6 +175,7 @@ impl Default for MachineConfig {
             cdroms: Vec::new(),
             serials: Vec::new(),
             kernel: None,
+            demo: None,
             boot: String::new(),
         }
     }

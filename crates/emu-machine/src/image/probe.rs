@@ -32,7 +32,7 @@ pub enum Content {
 }
 
 /// Bytes from the file's start that [`probe`] looks at.
-pub const HEAD: usize = 0x9000;
+pub(super) const HEAD: usize = 0x9000;
 
 const CONVERT: &str = "convert it with: qemu-img convert -O raw IN OUT";
 
@@ -57,7 +57,7 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0", "raw CD sectors", "convert it to ISO with bchunk"),
 ];
 
-/// Says what a file is. `head` is its beginning ([`HEAD`] bytes, fewer if it is shorter), `tail` its last 512 bytes,
+/// Says what a file is. `head` is its beginning (36 KiB, fewer if it is shorter), `tail` its last 512 bytes,
 /// `size` all its bytes.
 #[must_use]
 pub fn probe(head: &[u8], tail: &[u8], size: u64) -> Content {
