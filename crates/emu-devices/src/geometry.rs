@@ -29,10 +29,12 @@ impl Geometry {
         Geometry::new(80, 2, 36),
     ];
 
-    /// The floppy format with just this many sectors.
+    /// The floppy format with just this many sectors: one of the PC's own, else one with more sectors or cylinders that
+    /// formatting tools of the time made (800 KB, 1680 KB, 1722 KB, …).
     #[must_use]
     pub fn of_floppy(sectors: u64) -> Option<Geometry> {
-        Self::FLOPPIES.into_iter().find(|g| g.total() == sectors)
+        let larger = || (80..=83).flat_map(|c| [9, 10, 11, 15, 18, 20, 21, 22, 24].map(|s| Geometry::new(c, 2, s)));
+        Self::FLOPPIES.into_iter().chain(larger()).find(|g| g.total() == sectors)
     }
 
     /// What a hard disk of this many sectors tells as its default translation: 16 heads, 63 sectors, and at most 16383
@@ -68,6 +70,7 @@ mod tests {
             assert_eq!(Geometry::of_floppy(kib * 2), Some(Geometry::new(c, h, s)));
         }
         assert_eq!(Geometry::of_floppy(1441), None);
+        assert_eq!(Geometry::of_floppy(3444), Some(Geometry::new(82, 2, 21)));
         let g = Geometry::new(80, 2, 18);
         assert_eq!((g.lba(0, 0, 1), g.lba(79, 1, 18), g.lba(0, 1, 1)), (Some(0), Some(2879), Some(18)));
         assert_eq!((g.lba(80, 0, 1), g.lba(0, 2, 1), g.lba(0, 0, 0), g.lba(0, 0, 19)), (None, None, None, None));

@@ -66,6 +66,11 @@ impl Tray {
         self.inside.is_some()
     }
 
+    /// Whether the medium is the one that the board put in.
+    pub(crate) fn is_own(&self) -> bool {
+        self.inside.as_ref().is_some_and(|m| m.number.is_none())
+    }
+
     /// Whether the medium refuses writes.
     pub(crate) fn read_only(&self) -> bool {
         self.inside.as_ref().is_some_and(|m| m.image.read_only())

@@ -68,7 +68,7 @@ fn a_floppy_is_read_through_channel_two() {
     outs(&mut rig, &[(0x3F2, 0x1C), (0x3F7, 0)]);
     assert_eq!(interrupt(&mut rig), 0x0E);
     rig.out8(0x3F5, 0x08);
-    (rig.in8(0x3F5), rig.in8(0x3F5));
+    assert_eq!([rig.in8(0x3F5), rig.in8(0x3F5)], [0xC0, 0]);
     outs(&mut rig, &[(0x3F5, 0x03), (0x3F5, 0xDF), (0x3F5, 0x02)]);
 
     // 32 sectors over both heads, into 12345h; channel 4 is the cascade.

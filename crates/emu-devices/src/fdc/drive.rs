@@ -38,6 +38,19 @@ impl DriveKind {
         }
     }
 
+    /// The largest format that it is made for.
+    #[must_use]
+    pub fn format(self) -> Geometry {
+        let (cylinders, sectors) = match self {
+            DriveKind::K360 => (40, 9),
+            DriveKind::K1200 => (80, 15),
+            DriveKind::K720 => (80, 9),
+            DriveKind::K1440 => (80, 18),
+            DriveKind::K2880 => (80, 36),
+        };
+        Geometry { cylinders, heads: 2, sectors }
+    }
+
     /// Its number in CMOS register 10h.
     #[must_use]
     pub fn cmos_type(self) -> u8 {
@@ -92,12 +105,18 @@ impl FloppyDrive {
         self.kind
     }
 
-    /// The format of the disk; `None` without one, and for a size that is no floppy's.
+    /// The format of the disk: the one with just its size, or the board's. An image that is cut short (boot images often
+    /// are) has the drive's own format, and its missing sectors read as zeros. `None` without a disk, or if it is larger
+    /// than the drive's format.
     #[must_use]
     pub fn geometry(&self) -> Option<Geometry> {
         let sectors = self.tray.sectors();
-        let fits = |g: &Geometry| g.total() <= sectors && sectors > 0;
-        Geometry::of_floppy(sectors).or(self.own_geometry.filter(fits))
+        if sectors == 0 {
+            return None;
+        }
+        let own = self.own_geometry.filter(|_| self.tray.is_own());
+        let whole = own.or(Geometry::of_floppy(sectors));
+        whole.or(Some(self.kind.format()).filter(|g| sectors <= g.total()))
     }
 
     pub(super) fn eject(&mut self, cx: &mut DevCx<'_>) {

@@ -380,6 +380,17 @@ fn forty_tracks_in_a_drive_of_eighty() {
 }
 
 #[test]
+fn an_image_that_is_cut_short_ends_in_zeros() {
+    let (mut rig, _) = floppy(DriveKind::K1440, 20, false);
+    rig.out8(0x3F7, 0);
+    rig.mem.write(0x1_0000, &[0xAA; 2048]);
+    program_dma(&mut rig, 0x1_0000, 2048, true);
+    command(&mut rig, &[0xE6, 4, 0, 1, 1, 2, 18, 27, 255]);
+    assert_eq!(wait(&mut rig)[..3], [0x04, 0, 0]);
+    assert_eq!([1, 513, 1025, 2047].map(|at| rig.mem.load::<u8>(0x1_0000 + at)), [18, 19, 0, 0]);
+}
+
+#[test]
 fn scans_compare_and_verify_only_looks() {
     let (mut rig, _) = hd();
     let mut scan = |byte: u8, code: u8| {

@@ -311,7 +311,9 @@ impl Fdc {
     fn sector_read(&mut self, cx: &mut DevCx<'_>) {
         let (unit, lba) = (self.unit(), self.transfer.lba);
         let mut data = vec![0; SECTOR_SIZE];
-        let read = self.drives[unit].as_mut().and_then(|d| d.tray.medium()).map(|m| m.read(lba, &mut data));
+        let read = self.drives[unit].as_mut().and_then(|d| d.tray.medium()).map(|m| {
+            if lba < m.sectors() { m.read(lba, &mut data) } else { Ok(()) } // zeros beyond an image that is cut short
+        });
         if !matches!(read, Some(Ok(()))) {
             return self.data_error(cx);
         }
