@@ -1,10 +1,11 @@
 //! Moves to and from segment registers.
 
-use iced_x86::{Code, Instruction, OpKind};
+use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::Exec;
 use super::operands::segment_index;
 use crate::System;
+use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Outcome, Shadow, seg};
 use crate::mem::Scalar;
 
@@ -23,8 +24,18 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
     })
 }
 
+/// The segment register that MOV names. Up to the 80186 two bits of the number count; the 80286 refuses what it has not.
+fn moved_segment(sys: &System, r: Register) -> Outcome<usize> {
+    let index = segment_index(r);
+    match sys.cpu.model.kind {
+        k if k <= Kind::I80186 => Ok(index & 3),
+        Kind::I80286 if index > seg::DS => Err(Fault::UD),
+        _ => Ok(index),
+    }
+}
+
 fn mov_from(sys: &mut System, insn: &Instruction) -> Outcome {
-    let sel = sys.cpu.seg[segment_index(insn.op1_register())].sel;
+    let sel = sys.cpu.seg[moved_segment(sys, insn.op1_register())?].sel;
     store_selector(sys, insn, sel)
 }
 
@@ -48,8 +59,8 @@ fn shade(sys: &mut System, index: usize) {
 }
 
 fn mov_to(sys: &mut System, insn: &Instruction) -> Outcome {
-    let index = segment_index(insn.op0_register());
-    if index == seg::CS {
+    let index = moved_segment(sys, insn.op0_register())?;
+    if index == seg::CS && sys.cpu.model.kind > Kind::I80186 {
         return Err(Fault::UD);
     }
     let sel = sys.operand::<u16>(insn, 1)?;
