@@ -266,11 +266,11 @@ impl Cpu {
     /// Replaces EFLAGS whole, without any check, and what is derived from it.
     pub fn set_eflags(&mut self, v: u32) {
         self.flags = LazyFlags::from_bits(v);
-        let segments_change = (self.eflags ^ v) & VM != 0;
+        let changed = self.eflags ^ v;
         self.eflags = v & !flags::STATUS & 0x003F_7FD5 | 2;
-        if segments_change {
+        if changed & VM != 0 {
             self.refresh_segments();
-        } else {
+        } else if changed & (TF | AC) != 0 {
             self.refresh_mode();
         }
     }
@@ -333,6 +333,6 @@ impl Cpu {
     /// Whether DR7 enables a breakpoint on instruction execution [SDM-3 17.2.4].
     #[must_use]
     pub fn has_code_breakpoints(&self) -> bool {
-        (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 == 0)
+        self.dr[7] & 0xFF != 0 && (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 == 0)
     }
 }

@@ -187,11 +187,10 @@ impl System {
         Ok(d.segment())
     }
 
-    /// Changes the privilege level, without what depends on segments.
+    /// Changes the privilege level; the mode is derived anew with the segment that must be loaded next.
     pub(crate) fn set_cpl(&mut self, cpl: u8) {
         self.cpu.cpl = cpl & 3;
         self.tlb.set_user(self.cpu.cpl == 3);
-        self.cpu.refresh_mode();
     }
 
     /// Continues at `rip` of code segment `d`, which has passed all checks, at privilege level `cpl`.

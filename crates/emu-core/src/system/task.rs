@@ -183,6 +183,7 @@ impl System {
         self.replace_eflags(task.eflags | if nested { NT } else { 0 });
         let v86 = self.cpu.eflags & VM != 0;
         self.set_cpl(if v86 { 3 } else { task.sel[seg::CS] as u8 & 3 });
+        self.cpu.refresh_mode();
         if wide && self.cpu.cr0 & CR0_PG != 0 {
             self.load_task_cr3(task.cr3.into())?;
         }
