@@ -1,6 +1,6 @@
 //! Decoding a block: iced's instructions in, our ops out.
 
-use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 
 use super::block::{Block, Health, InsnPlace};
 use super::op::{Edge, Handler, Op, OpRef, Slot, Wide};
@@ -209,7 +209,7 @@ impl System {
         if bytes.len() >= 3 && bytes[..2] == [0x0F, 0x3F] {
             return Some(3);
         }
-        let mut decoder = Decoder::with_ip(mode.bitness(), bytes, 0, DecoderOptions::NONE);
+        let mut decoder = decoder(mode, &self.cpu.model, bytes);
         let insn = decoder.decode();
         if decoder.last_error() == DecoderError::NoMoreBytes { None } else { Some(insn.len()) }
     }
@@ -307,7 +307,7 @@ impl System {
 /// Decodes and lowers up to `max` instructions; returns how many bytes they are.
 fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmware: bool, max: usize) -> usize {
     let mut insns = [Instruction::default(); MAX_INSNS];
-    let (n, len, end) = decode(b.mode, bytes, firmware, &mut insns[..max]);
+    let (n, len, end) = decode(b.mode, &b.model, bytes, firmware, &mut insns[..max]);
     lower_all(b, &insns[..n], table, end);
     match end {
         End::Firmware(number) => {
@@ -335,9 +335,14 @@ enum End {
     Firmware(u8),
 }
 
+/// A decoder as `model` needs it.
+fn decoder<'a>(mode: Mode, model: &Model, bytes: &'a [u8]) -> Decoder<'a> {
+    Decoder::with_ip(mode.bitness(), bytes, 0, exec::decoder_options(model))
+}
+
 /// Decodes up to `insns.len()` instructions: how many, their bytes, and what is behind them.
-fn decode(mode: Mode, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -> (usize, usize, End) {
-    let mut decoder = Decoder::with_ip(mode.bitness(), bytes, 0, DecoderOptions::NONE);
+fn decode(mode: Mode, model: &Model, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -> (usize, usize, End) {
+    let mut decoder = decoder(mode, model, bytes);
     let (mut n, mut at) = (0, 0);
     while n < insns.len() && decoder.can_decode() {
         let rest = &bytes[at..];
@@ -348,6 +353,9 @@ fn decode(mode: Mode, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -
         decoder.decode_out(insn);
         if decoder.last_error() == DecoderError::NoMoreBytes && n > 0 {
             break;
+        }
+        if !exec::accepts(model, insn) {
+            insn.set_code(Code::INVALID);
         }
         n += 1;
         at += insn.len().max(1);
@@ -385,7 +393,11 @@ fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable
         b.place(at);
         b.mark_stale(stale != 0);
         if insn.code() == Code::INVALID {
-            b.cold(if insn.len() >= MAX_LENGTH { raise_gp } else { raise_ud }, insn, true);
+            b.cold(
+                if insn.len() > exec::longest(&b.model) || insn.len() >= MAX_LENGTH { raise_gp } else { raise_ud },
+                insn,
+                true,
+            );
             return;
         }
         if fast

@@ -1,9 +1,28 @@
 //! Which instructions a CPU model has.
 
-use iced_x86::{Code, CpuidFeature};
+use iced_x86::{Code, CpuidFeature, DecoderOptions, Instruction, OpKind, Register};
 
 use crate::cpu::Model;
 use crate::cpu::model::{Feature, Kind};
+
+/// How the decoder has to read code for `model`: up to the 80286, LOCK is allowed everywhere.
+pub(crate) fn decoder_options(model: &Model) -> u32 {
+    if model.kind <= Kind::I80286 { DecoderOptions::NO_INVALID_CHECK } else { DecoderOptions::NONE }
+}
+
+/// The longest instruction [SDM-2 2.3.11; 80286 manual, appendix B].
+pub(crate) fn longest(model: &Model) -> usize {
+    if model.kind == Kind::I80286 { 10 } else { 15 }
+}
+
+/// Whether `model` takes an instruction's registers and length; [`has`] knows whether it has the operation.
+pub(crate) fn accepts(model: &Model, insn: &Instruction) -> bool {
+    let late = |r: Register| matches!(r, Register::FS | Register::GS);
+    model.kind >= Kind::I80386
+        || (insn.len() <= longest(model)
+            && !late(insn.segment_prefix())
+            && !(0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && late(insn.op_register(n))))
+}
 
 /// Whether `model` executes `code`; without it the opcode raises #UD.
 pub(super) fn has(model: &Model, code: Code) -> bool {

@@ -39,6 +39,8 @@ mod x87;
 
 use iced_x86::{Code, Instruction};
 
+pub(crate) use available::{accepts, decoder_options, longest};
+
 use crate::System;
 use crate::cpu::{Model, Outcome};
 

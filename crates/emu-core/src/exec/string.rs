@@ -4,13 +4,14 @@
 //! iterations done, so that a fault, a deadline or an interrupt may come between any two. Runs of iterations inside of one
 //! page are done at once where nobody could tell the difference.
 
-use iced_x86::{Code, Instruction, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 use super::Exec;
 use super::alu::bits;
 use super::operands::segment_index;
 use crate::System;
 use crate::cpu::bits::DF;
+use crate::cpu::model::Kind;
 use crate::cpu::{Mode, Outcome, reg, seg};
 use crate::mem::{HostPage, PAGE_SIZE, Scalar};
 
@@ -56,12 +57,15 @@ struct Form {
     source: usize,
     /// Bytes from one element to the next, by DF.
     step: u64,
+    /// Whether there is a source at SI, and a destination at DI.
+    uses: [bool; 2],
     /// ZF value with which a repeated comparison goes on; `None` if it does not matter.
     while_zf: Option<bool>,
 }
 
 impl Form {
     fn new<T: Scalar>(sys: &System, insn: &Instruction) -> Form {
+        let uses = [is_source, is_destination].map(|is| (0..2).any(|n| is(insn.op_kind(n))));
         let memory = (0..2).map(|n| insn.op_kind(n)).find(|k| *k != OpKind::Register);
         let mask = match memory {
             Some(OpKind::MemorySegSI | OpKind::MemoryESDI) => 0xFFFF,
@@ -70,7 +74,7 @@ impl Form {
         };
         let source = segment_index(insn.memory_segment());
         let step = if sys.cpu.eflags & DF != 0 { T::SIZE.wrapping_neg() } else { T::SIZE };
-        Form { mask, source, step, while_zf: None }
+        Form { mask, source, step, uses, while_zf: None }
     }
 
     fn index(&self, sys: &System, r: usize) -> u64 {
@@ -90,14 +94,50 @@ impl Form {
     }
 }
 
+fn is_source(k: OpKind) -> bool {
+    matches!(k, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemorySegRSI)
+}
+
+fn is_destination(k: OpKind) -> bool {
+    matches!(k, OpKind::MemoryESDI | OpKind::MemoryESEDI | OpKind::MemoryESRDI)
+}
+
+/// The 80286 has moved its registers on already when an access at the segment's end faults: the count, and the index of
+/// every access up to the one that faults. CMPS reads its destination first.
+fn leave_as_80286<T: Scalar>(sys: &mut System, insn: &Instruction, form: &Form) {
+    if insn.has_rep_prefix() || insn.has_repne_prefix() {
+        let count = form.index(sys, reg::RCX);
+        form.set(sys, reg::RCX, count.wrapping_sub(1));
+    }
+    let at_source = (reg::RSI, form.source);
+    let at_destination = (reg::RDI, seg::ES);
+    let compares = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw);
+    let order = if compares { [(1, at_destination), (0, at_source)] } else { [(0, at_source), (1, at_destination)] };
+    for (_, (r, s)) in order.into_iter().filter(|o| form.uses[o.0]) {
+        let faults = sys.linear(s, form.index(sys, r), T::SIZE, false).is_err();
+        form.advance(sys, r, 1);
+        if faults {
+            break;
+        }
+    }
+}
+
 /// One iteration, or a run of up to the given number of them (at least one); returns how many it did.
 type Iteration = fn(&mut System, &Form, u64) -> Outcome<u64>;
 
 /// Does the instruction once or, with a REP prefix, until the count is 0, the condition ends it, or time is up; RIP is left
 /// at the instruction in the last case.
-fn repeat(sys: &mut System, insn: &Instruction, form: Form, iteration: Iteration) -> Outcome {
+fn repeat<T: Scalar>(sys: &mut System, insn: &Instruction, form: Form, iteration: Iteration) -> Outcome {
+    let outcome = iterate(sys, insn, &form, iteration);
+    if outcome.is_err() && sys.cpu.model.kind == Kind::I80286 && sys.cpu.mode.is_real() {
+        leave_as_80286::<T>(sys, insn, &form);
+    }
+    outcome
+}
+
+fn iterate(sys: &mut System, insn: &Instruction, form: &Form, iteration: Iteration) -> Outcome {
     if !insn.has_rep_prefix() && !insn.has_repne_prefix() {
-        return iteration(sys, &form, 1).map(|_| ());
+        return iteration(sys, form, 1).map(|_| ());
     }
     loop {
         let count = form.index(sys, reg::RCX);
@@ -107,7 +147,7 @@ fn repeat(sys: &mut System, insn: &Instruction, form: Form, iteration: Iteration
         }
         let single = sys.cpu.mode.has(Mode::SINGLE);
         let most = if single { 1 } else { count.min(sys.ticks_left()) };
-        let done = iteration(sys, &form, most)?;
+        let done = iteration(sys, form, most)?;
         form.set(sys, reg::RCX, count - done);
         let over = count == done || form.while_zf.is_some_and(|zf| sys.cpu.flags.zf() != zf);
         if over || single || sys.leave || sys.ticks_left() <= done {
@@ -146,7 +186,7 @@ fn run_in_page<T: Scalar>(
 }
 
 fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
         let (si, di) = (form.index(sys, reg::RSI), form.index(sys, reg::RDI));
         let mut done = 1;
         let source = run_in_page::<T>(sys, form, form.source, si, most, false);
@@ -166,7 +206,7 @@ fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 }
 
 fn stos<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
         let di = form.index(sys, reg::RDI);
         let v = T::from_u64(sys.cpu.regs[reg::RAX]);
         let mut done = 1;
@@ -182,7 +222,7 @@ fn stos<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 }
 
 fn lods<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
         let v = sys.read::<T>(form.source, form.index(sys, reg::RSI))?;
         let a = &mut sys.cpu.regs[reg::RAX];
         let kept = if T::SIZE >= 4 { 0 } else { *a & (u64::MAX << bits::<T>()) };
@@ -203,7 +243,7 @@ fn compare<T: Scalar>(sys: &mut System, a: T, b: T) {
 }
 
 fn cmps<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
+    repeat::<T>(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
         let (si, di) = (form.index(sys, reg::RSI), form.index(sys, reg::RDI));
         let mut done = 1;
         let source = run_in_page::<T>(sys, form, form.source, si, most, false);
@@ -228,7 +268,7 @@ fn cmps<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 }
 
 fn scas<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
+    repeat::<T>(sys, insn, comparing::<T>(sys, insn), |sys, form, most| {
         let di = form.index(sys, reg::RDI);
         let wanted = T::from_u64(sys.cpu.regs[reg::RAX]);
         let mut done = 1;
@@ -251,7 +291,7 @@ fn scas<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 fn ins<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let port = sys.cpu.regs[reg::RDX] as u16;
     sys.check_io(port, T::SIZE)?;
-    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
         let (port, di) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RDI));
         sys.probe(seg::ES, di, T::SIZE, true)?;
         let v = sys.port_in::<T>(port);
@@ -264,7 +304,7 @@ fn ins<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 fn outs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let port = sys.cpu.regs[reg::RDX] as u16;
     sys.check_io(port, T::SIZE)?;
-    repeat(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
         let (port, si) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RSI));
         let v = sys.read::<T>(form.source, si)?;
         sys.port_out(port, v);

@@ -2,6 +2,7 @@
 
 use super::{Access, System, Translation};
 use crate::cpu::bits::CR4_SMAP;
+use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, reg, seg};
 use crate::engine::OpRef;
 use crate::mem::{HostPage, PAGE_SIZE, Scalar, Target};
@@ -42,7 +43,7 @@ impl System {
     #[inline(never)]
     pub(crate) fn segment_fault(&mut self, op: OpRef, segment: usize) {
         self.at = Some(op);
-        let fault = if segment == seg::SS { Fault::ss(0) } else { Fault::gp(0) };
+        let fault = self.limit_fault(segment);
         self.stop_with_fault(op, fault);
     }
 
@@ -220,7 +221,14 @@ impl System {
                 return Ok(segment.base.wrapping_add(off) & 0xFFFF_FFFF);
             }
         }
-        Err(if s == seg::SS { Fault::ss(0) } else { Fault::gp(0) })
+        Err(self.limit_fault(s))
+    }
+
+    /// The fault of an access outside of segment `s`. In real mode the 80286 knows no #SS.
+    #[cold]
+    fn limit_fault(&self, s: usize) -> Fault {
+        let old = self.cpu.model.kind == Kind::I80286 && self.cpu.mode.is_real();
+        if s == seg::SS && !old { Fault::ss(0) } else { Fault::gp(0) }
     }
 
     /// Reads an integer at `off` in segment `s`.
