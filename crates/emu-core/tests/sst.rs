@@ -46,8 +46,11 @@ fn machine(kind: Kind) -> System {
     sys
 }
 
+/// Places of registers in a case, with their indices in the CPU.
+type Places = &'static [(usize, usize)];
+
 /// Where a register of a case is: (general, segments, ip, flags).
-fn layout(wide: bool) -> (&'static [(usize, usize)], &'static [(usize, usize)], usize, usize) {
+fn layout(wide: bool) -> (Places, Places, usize, usize) {
     if wide { (&GENERAL32, &SEGMENTS32, 16, 17) } else { (&GENERAL, &SEGMENTS, 12, 13) }
 }
 

@@ -180,7 +180,7 @@ fn double_shift<const RIGHT: bool, T: Scalar>(sys: &mut System, insn: &Instructi
         ((v >> n) as u64, bit(v, n - 1))
     } else if T::SIZE == 2 {
         let v = wide_a << 32 | wide_b << 16 | again;
-        ((v << n >> 32) as u64, bit(v << n, 48))
+        (((v << n) >> 32) as u64, bit(v << n, 48))
     } else {
         let v = wide_a << w | wide_b;
         (((v << n) >> w) as u64, bit(wide_a, w - n))

@@ -4,26 +4,26 @@ use std::io::Read;
 use std::path::Path;
 
 /// Registers in the order of a REGS chunk's mask.
-pub const REGS16: usize = 14;
+pub(crate) const REGS16: usize = 14;
 /// Registers in the order of an RG32 chunk's mask.
-pub const REGS32: usize = 20;
+pub(crate) const REGS32: usize = 20;
 
 /// A machine state: the registers that it names, and bytes of memory.
 #[derive(Clone, Debug, Default)]
-pub struct State {
-    pub regs: [Option<u32>; REGS32],
-    pub ram: Vec<(u32, u8)>,
+pub(crate) struct State {
+    pub(crate) regs: [Option<u32>; REGS32],
+    pub(crate) ram: Vec<(u32, u8)>,
 }
 
 /// One test case.
 #[derive(Clone, Debug, Default)]
-pub struct Case {
-    pub name: String,
-    pub bytes: Vec<u8>,
-    pub initial: State,
-    pub last: State,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) initial: State,
+    pub(crate) last: State,
     /// Vector of an exception, and the address of the flags that it pushed.
-    pub exception: Option<(u8, u32)>,
+    pub(crate) exception: Option<(u8, u32)>,
 }
 
 fn u32_at(b: &[u8], at: usize) -> u32 {
@@ -76,7 +76,7 @@ fn case(b: &[u8]) -> Case {
 }
 
 /// All cases of a gzipped file, with the register mask of its own, if any.
-pub fn read(path: &Path) -> (Vec<Case>, State) {
+pub(crate) fn read(path: &Path) -> (Vec<Case>, State) {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
     let (mut cases, mut mask) = (Vec::new(), State::default());
