@@ -89,10 +89,15 @@ impl Builder<'_> {
         self.op(chain::stub, [0; 4], 0);
     }
 
+    /// Keeps the decoded form of an instruction for [`super::run_decoded`]; returns its number.
+    pub(crate) fn decoded(&mut self, exec: Exec, insn: &Instruction) -> u32 {
+        self.cold.push(ColdInsn { exec, insn: *insn });
+        (self.cold.len() - 1) as u32
+    }
+
     /// Appends an instruction that is executed from its decoded form.
     pub(crate) fn cold(&mut self, exec: Exec, insn: &Instruction, ends: bool) {
-        let index = self.cold.len() as u32;
-        self.cold.push(ColdInsn { exec, insn: *insn });
+        let index = self.decoded(exec, insn);
         self.op(if ends { chain::cold_end } else { chain::cold }, [0; 4], index);
     }
 }

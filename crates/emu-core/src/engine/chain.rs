@@ -110,10 +110,15 @@ pub(crate) fn cold(sys: &mut System, op: OpRef) {
     }
 }
 
-#[inline(never)]
 fn run_cold(sys: &mut System, op: OpRef) -> bool {
+    run_decoded(sys, op, op.imm())
+}
+
+/// Executes decoded instruction `number`, which is that of `op`. Returns whether the chain goes on behind it.
+#[inline(never)]
+pub(crate) fn run_decoded(sys: &mut System, op: OpRef, number: u32) -> bool {
     sys.at = Some(op);
-    let (exec, insn) = sys.engine.cold_insn(op.imm());
+    let (exec, insn) = sys.engine.cold_insn(number);
     let mode = sys.cpu.mode;
     match exec(sys, &insn) {
         Ok(()) if sys.leave || sys.cpu.mode != mode => {

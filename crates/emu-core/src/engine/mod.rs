@@ -12,7 +12,7 @@ mod op;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
-pub(crate) use chain::run_chain;
+pub(crate) use chain::{run_chain, run_decoded};
 pub(crate) use op::{Edge, Handler, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};

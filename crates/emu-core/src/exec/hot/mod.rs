@@ -9,6 +9,7 @@ mod fused;
 mod jumps;
 mod moves;
 mod shift;
+mod sse;
 mod stack;
 mod width;
 
@@ -23,6 +24,7 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         || jumps::lower(insn, b)
         || stack::lower(insn, b)
         || shift::lower(insn, b)
+        || sse::lower(insn, b)
 }
 
 /// Lowers two instructions as one op, if they are a common pair. `b.offset` is that of the second.

@@ -23,7 +23,7 @@ pub fn relate<F: Format>(a: u64, b: u64, signals: bool, env: &mut Env) -> Option
 
 /// Order of two numbers, both zeros being equal.
 #[inline(always)]
-fn order<F: Format>(a: u64, b: u64) -> Ordering {
+pub(super) fn order<F: Format>(a: u64, b: u64) -> Ordering {
     // As signed integers, sign-magnitude patterns turn into two's complement; both zeros into 0.
     let key = |x: u64| {
         let magnitude = (x & F::MAGNITUDE) as i64;

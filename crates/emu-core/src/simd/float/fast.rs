@@ -5,8 +5,11 @@
 //! but PE is possible, and PE needs deciding only while it is not set already; each operation decides it from an
 //! exact error term. `None` means: ask the software.
 
+use std::cmp::Ordering;
+
+use super::compare::order;
 use super::env::{Env, PE};
-use super::format::{Format, is_denormal, is_zero};
+use super::format::{F32, F64, Format, is_denormal, is_nan, is_plain, is_zero};
 
 /// Whether a nonzero host result is certainly neither tiny nor overflowed.
 #[inline(always)]
@@ -68,6 +71,47 @@ pub(super) fn try_div<F: Format>(a: u64, b: u64) -> Answer {
 pub(super) fn try_sqrt<F: Format>(_a: u64, b: u64) -> Answer {
     let r = F::host_sqrt(b);
     (r, !is_denormal::<F>(b) & is_ordinary::<F>(r))
+}
+
+/// How two operands relate, if neither is a NaN or denormal.
+#[inline(always)]
+pub(crate) fn try_relate<F: Format>(a: u64, b: u64) -> (Ordering, bool) {
+    let numbers = !is_nan::<F>(a) & !is_nan::<F>(b);
+    (order::<F>(a, b), numbers & neither_denormal::<F>(a, b))
+}
+
+/// The lesser operand; `b` if they are equal.
+#[inline(always)]
+pub(super) fn try_min<F: Format>(a: u64, b: u64) -> Answer {
+    let (relation, right) = try_relate::<F>(a, b);
+    (if relation == Ordering::Less { a } else { b }, right)
+}
+
+/// The greater operand; `b` if they are equal.
+#[inline(always)]
+pub(super) fn try_max<F: Format>(a: u64, b: u64) -> Answer {
+    let (relation, right) = try_relate::<F>(a, b);
+    (if relation == Ordering::Greater { a } else { b }, right)
+}
+
+/// A single as a double.
+#[inline(always)]
+pub(super) fn try_widen(a: u64) -> Answer {
+    (f64::from(f32::from_bits(a as u32)).to_bits(), is_plain::<F32>(a))
+}
+
+/// A double as a single.
+#[inline(always)]
+pub(super) fn try_narrow(a: u64) -> Answer {
+    let r = u64::from((f64::from_bits(a) as f32).to_bits());
+    (r, is_plain::<F64>(a) & is_ordinary::<F32>(r))
+}
+
+/// The integer part, if it certainly fits a signed integer of `bits`.
+#[inline(always)]
+pub(crate) fn try_truncate<F: Format>(a: u64, bits: u32) -> (i64, bool) {
+    let limit = ((F::EMAX as u64 + u64::from(bits) - 1) << F::FRAC) - 1;
+    (F::host_truncate(a), !is_denormal::<F>(a) & (a & F::MAGNITUDE <= limit))
 }
 
 /// a + b.

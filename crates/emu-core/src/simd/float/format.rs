@@ -39,6 +39,8 @@ pub trait Format: Copy + 'static {
     fn host_div(a: u64, b: u64) -> u64;
     /// Host square root, to nearest.
     fn host_sqrt(a: u64) -> u64;
+    /// The integer part as the host gives it: saturated, 0 for NaNs.
+    fn host_truncate(a: u64) -> i64;
     /// An integer as the host converts it, to nearest.
     fn host_from_int(a: i64) -> u64;
 }
@@ -79,6 +81,10 @@ macro_rules! format {
             #[inline(always)]
             fn host_sqrt(a: u64) -> u64 {
                 <$host>::from_bits(a as $bits).sqrt().to_bits() as u64
+            }
+            #[inline(always)]
+            fn host_truncate(a: u64) -> i64 {
+                <$host>::from_bits(a as $bits) as i64
             }
             #[inline(always)]
             fn host_from_int(a: i64) -> u64 {

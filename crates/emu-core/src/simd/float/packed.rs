@@ -53,8 +53,8 @@ operations! {
     Mul(try_mul) = |a, b, _imm, env| arith::mul::<F>(a, b, env);
     Div(try_div) = |a, b, _imm, env| arith::div::<F>(a, b, env);
     Sqrt(try_sqrt) = |a, b, _imm, env| arith::sqrt::<F>(a, b, env);
-    Min = |a, b, _imm, env| compare::min::<F>(a, b, env);
-    Max = |a, b, _imm, env| compare::max::<F>(a, b, env);
+    Min(try_min) = |a, b, _imm, env| compare::min::<F>(a, b, env);
+    Max(try_max) = |a, b, _imm, env| compare::max::<F>(a, b, env);
     Compare = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
     Round = |_a, b, imm, env| convert::round_integral::<F>(b, imm, env);
     Rcp = |_a, b, _imm, _env| super::super::approx::rcp(b as u32).into();
@@ -69,6 +69,12 @@ pub trait Vector {
     fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm;
 }
 
+/// A vector operation that the host can answer in the default mode with PE set.
+pub trait Quick: Vector {
+    /// The host's result, and whether it is right (and raises nothing but PE).
+    fn quick(a: Xmm, b: Xmm) -> (Xmm, bool);
+}
+
 /// `O` on every lane of format `F`.
 #[derive(Debug)]
 pub struct Packed<F, O>(PhantomData<(F, O)>);
@@ -78,17 +84,25 @@ impl<F: Format, O: Operation> Vector for Packed<F, O> {
     #[inline]
     fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
         if env.is_default() && env.inexact_known() {
-            let mut right = true;
-            let r = build::<F>(|i| {
-                let (r, ok) = O::host::<F>(F::get(&a, i), F::get(&b, i));
-                right &= ok;
-                r
-            });
+            let (r, right) = Self::quick(a, b);
             if right {
                 return r;
             }
         }
         build::<F>(|i| O::lane::<F>(F::get(&a, i), F::get(&b, i), imm, env))
+    }
+}
+
+impl<F: Format, O: Operation> Quick for Packed<F, O> {
+    #[inline(always)]
+    fn quick(a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let mut right = true;
+        let r = build::<F>(|i| {
+            let (r, ok) = O::host::<F>(F::get(&a, i), F::get(&b, i));
+            right &= ok;
+            r
+        });
+        (r, right)
     }
 }
 
@@ -102,6 +116,15 @@ impl<F: Format, O: Operation> Vector for Scalar<F, O> {
     fn apply(mut a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
         F::put(O::lane::<F>(F::get(&a, 0), F::get(&b, 0), imm, env), &mut a, 0);
         a
+    }
+}
+
+impl<F: Format, O: Operation> Quick for Scalar<F, O> {
+    #[inline(always)]
+    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let (r, right) = O::host::<F>(F::get(&a, 0), F::get(&b, 0));
+        F::put(r, &mut a, 0);
+        (a, right)
     }
 }
 
@@ -190,6 +213,46 @@ vectors! {
     SinglesToPair(8) = |_a, b, _imm, env| to_integers::<F32>(b, 2, env.rounding(), env);
     /// CVTTPS2PI: the low two singles.
     SinglesTruncatedToPair(8) = |_a, b, _imm, env| to_integers::<F32>(b, 2, Rounding::Zero, env);
+}
+
+impl Quick for SingleToDouble {
+    #[inline(always)]
+    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let (r, right) = fast::try_widen(F32::get(&b, 0));
+        F64::put(r, &mut a, 0);
+        (a, right)
+    }
+}
+
+impl Quick for SinglesToDoubles {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let (low, high) = (fast::try_widen(F32::get(&b, 0)), fast::try_widen(F32::get(&b, 1)));
+        (build::<F64>(|i| if i == 0 { low.0 } else { high.0 }), low.1 & high.1)
+    }
+}
+
+impl Quick for DoubleToSingle {
+    #[inline(always)]
+    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let (r, right) = fast::try_narrow(F64::get(&b, 0));
+        F32::put(r, &mut a, 0);
+        (a, right)
+    }
+}
+
+impl Quick for IntegersToDoubles {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+        (build::<F64>(|i| F64::host_from_int(i32::get(&b, i).into())), true)
+    }
+}
+
+impl Quick for IntegersToSingles {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+        (build::<F32>(|i| F32::host_from_int(i32::get(&b, i).into())), true)
+    }
 }
 
 /// The `count` low lanes as 32-bit integers, zero above them.
