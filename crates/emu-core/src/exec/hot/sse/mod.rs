@@ -95,6 +95,7 @@ fn set_xmm(sys: &mut System, n: usize, v: [u8; 16]) {
 
 /// Executes the instruction from its decoded form.
 #[cold]
+#[inline(never)]
 fn slow(sys: &mut System, op: OpRef) {
     if run_decoded(sys, op, op.wide(1) as u32) {
         next!(sys, op, 2)
