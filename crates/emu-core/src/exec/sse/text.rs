@@ -1,9 +1,9 @@
-//! SSE4.2's string comparisons and CRC32 [SDM-2A CRC32; SDM-2B PCMPESTRI...].
+//! SSE4.2's string comparisons [SDM-2B PCMPESTRI...].
 
 use iced_x86::{Code, Instruction, Register};
 
 use super::super::Exec;
-use super::{enter, gpr_source, set_status_flags, set_xmm, source_unaligned, xmm};
+use super::{enter, set_status_flags, set_xmm, source_unaligned, xmm};
 use crate::System;
 use crate::cpu::Outcome;
 use crate::cpu::bits::{CF, OF, SF, ZF};
@@ -62,33 +62,12 @@ fn pcmpistrm(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
-/// The polynomial 11EDC6F41H, bits reflected.
-const POLYNOMIAL: u32 = 0x82f6_3b78;
-
-/// CRC-32C of `M` more bytes, without the usual inversions.
-fn crc<const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
-    let data = gpr_source::<M>(sys, insn, 1)?;
-    let mut crc = sys.register(insn.op0_register()) as u32;
-    for byte in &data.to_le_bytes()[..M] {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (POLYNOMIAL * (crc & 1));
-        }
-    }
-    sys.set_register(insn.op0_register(), crc.into());
-    Ok(())
-}
-
 pub(super) fn lookup(code: Code) -> Option<Exec> {
     Some(match code {
         Code::Pcmpestri_xmm_xmmm128_imm8 | Code::Pcmpestri64_xmm_xmmm128_imm8 => pcmpestri,
         Code::Pcmpestrm_xmm_xmmm128_imm8 | Code::Pcmpestrm64_xmm_xmmm128_imm8 => pcmpestrm,
         Code::Pcmpistri_xmm_xmmm128_imm8 => pcmpistri,
         Code::Pcmpistrm_xmm_xmmm128_imm8 => pcmpistrm,
-        Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => crc::<1>,
-        Code::Crc32_r32_rm16 => crc::<2>,
-        Code::Crc32_r32_rm32 => crc::<4>,
-        Code::Crc32_r64_rm64 => crc::<8>,
         _ => return None,
     })
 }

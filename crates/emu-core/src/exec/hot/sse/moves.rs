@@ -130,9 +130,7 @@ fn stores(code: Code, form: Form) -> Option<Handler> {
         | Movntdq_m128_xmm => select_store::<StoreWhole<true>>(form),
         Movups_xmmm128_xmm | Movupd_xmmm128_xmm | Movdqu_xmmm128_xmm => select_store::<StoreWhole<false>>(form),
         Movss_xmmm32_xmm => select_store::<StorePart<u32, 0>>(form),
-        Movsd_xmmm64_xmm | Movq_xmmm64_xmm | Movlps_m64_xmm | Movlpd_m64_xmm => {
-            select_store::<StorePart<u64, 0>>(form)
-        }
+        Movsd_xmmm64_xmm | Movq_xmmm64_xmm | Movlps_m64_xmm | Movlpd_m64_xmm => select_store::<StorePart<u64, 0>>(form),
         Movhps_m64_xmm | Movhpd_m64_xmm => select_store::<StorePart<u64, 8>>(form),
         _ => None,
     }
