@@ -178,7 +178,7 @@ fn read_16(sys: &System, linear: u64) -> Option<[u8; 16]> {
 /// Writes sixteen bytes at a multiple of `alignment`. `false` asks for the slow path.
 #[inline(always)]
 pub(super) fn write_16(sys: &System, linear: u64, v: u128, alignment: u64) -> bool {
-    if linear % alignment != 0 || linear % PAGE_SIZE > PAGE_SIZE - 16 {
+    if !linear.is_multiple_of(alignment) || linear % PAGE_SIZE > PAGE_SIZE - 16 {
         return false;
     }
     match sys.tlb.page(linear, true) {
