@@ -87,7 +87,8 @@ fn layout() -> ConfigSpace {
         .with(0x06, 2, 0x0280, 0)
         .with_clears(0x06, 0x3800)
         .with(0x0D, 1, 0x00, 0xF0)
-        .with(BMIBA, 4, 0x0000_0001, 0x0000_FFF0)
+        // The datasheet hardwires bits 31:16 to zero, which firmware that sizes 32-bit BARs (SeaBIOS) takes for a huge one.
+        .with(BMIBA, 4, 0x0000_0001, 0xFFFF_FFF0)
         .with(0x40, 2, 0x0000, 0xF3FF) // IDETIM, primary
         .with(0x42, 2, 0x0000, 0xF3FF) // IDETIM, secondary
         .with(0x44, 1, 0x00, 0xFF) // SIDETIM
