@@ -7,24 +7,31 @@ use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use super::addr::{Addr, MemoryOperand, by_addr};
 use super::width::{Width, by_width, field, load};
 use crate::System;
+use crate::cpu::bits::ZF;
 use crate::cpu::flags::sign_extend;
 use crate::cpu::model::Kind;
 use crate::cpu::reg;
 use crate::engine::{Builder, Handler, OpRef, next};
 
 trait Shift {
-    /// Shifts `a` by `n`, which is not 0.
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64;
+    /// Shifts `a` by `n`, which is not 0; `by_cl`: the count is CL's, not an immediate.
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, by_cl: bool) -> u64;
+}
+
+/// Bit `n` from the top of an operand.
+#[inline(always)]
+fn from_top<W: Width>(a: u64, n: u32) -> bool {
+    a >> (W::BITS - 1 - n) & 1 != 0
 }
 
 struct Shl;
 impl Shift for Shl {
     #[inline(always)]
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64 {
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
         let r = a << n;
         let cf = if W::BITS == 64 { a >> (64 - n) & 1 } else { r >> W::BITS & 1 } != 0;
-        let top = r >> (W::BITS - 1) & 1 != 0;
-        sys.cpu.flags.set_result(r, W::BITS, cf, top != cf, false);
+        let of = from_top::<W>(a, 0) != from_top::<W>(a, 1);
+        sys.cpu.flags.set_result(r, W::BITS, cf, of, false);
         r
     }
 }
@@ -32,10 +39,9 @@ impl Shift for Shl {
 struct Shr;
 impl Shift for Shr {
     #[inline(always)]
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64 {
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
         let r = a >> n;
-        let of = n == 1 && a >> (W::BITS - 1) & 1 != 0;
-        sys.cpu.flags.set_result(r, W::BITS, a >> (n - 1) & 1 != 0, of, false);
+        sys.cpu.flags.set_result(r, W::BITS, a >> (n - 1) & 1 != 0, from_top::<W>(a, 0), false);
         r
     }
 }
@@ -43,7 +49,7 @@ impl Shift for Shr {
 struct Sar;
 impl Shift for Sar {
     #[inline(always)]
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64 {
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
         let s = sign_extend(a, W::BITS) as i64;
         let r = (s >> n) as u64;
         sys.cpu.flags.set_result(r, W::BITS, s >> (n - 1) & 1 != 0, false, false);
@@ -57,13 +63,20 @@ fn rotate_left<W: Width>(a: u64, n: u32) -> u64 {
     if n == 0 { a } else { W::cut(a << n | a >> (W::BITS - n)) }
 }
 
+/// CF of a rotate, and OF unless its count is an immediate that is not 1.
+#[inline(always)]
+fn set_rotated(sys: &mut System, n: u32, by_cl: bool, cf: bool, of: bool) {
+    let of = if by_cl || n == 1 { of } else { sys.cpu.flags.of() };
+    sys.cpu.flags.set_cf_of(cf, of);
+}
+
 struct Rol;
 impl Shift for Rol {
     #[inline(always)]
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64 {
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, by_cl: bool) -> u64 {
         let r = rotate_left::<W>(a, n);
-        let (cf, top) = (r & 1 != 0, r >> (W::BITS - 1) & 1 != 0);
-        sys.cpu.flags.set_cf_of(cf, top != cf);
+        let of = from_top::<W>(a, 0) != from_top::<W>(a, 1);
+        set_rotated(sys, n, by_cl, r & 1 != 0, of);
         r
     }
 }
@@ -71,17 +84,17 @@ impl Shift for Rol {
 struct Ror;
 impl Shift for Ror {
     #[inline(always)]
-    fn run<W: Width>(sys: &mut System, a: u64, n: u32) -> u64 {
+    fn run<W: Width>(sys: &mut System, a: u64, n: u32, by_cl: bool) -> u64 {
         let r = rotate_left::<W>(a, W::BITS - n % W::BITS);
-        let (cf, next) = (r >> (W::BITS - 1) & 1 != 0, r >> (W::BITS - 2) & 1 != 0);
-        sys.cpu.flags.set_cf_of(cf, cf != next);
+        let of = from_top::<W>(a, 0) != (a & 1 != 0);
+        set_rotated(sys, n, by_cl, from_top::<W>(r, 0), of);
         r
     }
 }
 
 fn by_immediate<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
     let a = W::get(sys, op.a());
-    let r = S::run::<W>(sys, a, op.imm());
+    let r = S::run::<W>(sys, a, op.imm(), false);
     W::set(sys, op.a(), r);
     next!(sys, op)
 }
@@ -90,10 +103,18 @@ fn by_cl<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
     let n = sys.cpu.regs[reg::RCX] as u32 & if W::BITS == 64 { 63 } else { 31 };
     if n != 0 {
         let a = W::get(sys, op.a());
-        let r = S::run::<W>(sys, a, n);
+        let r = S::run::<W>(sys, a, n, true);
         W::set(sys, op.a(), r);
     }
     next!(sys, op)
+}
+
+#[inline(always)]
+fn set_product_flags<W: Width>(sys: &mut System, low: u64, over: bool) {
+    sys.cpu.flags.set_result(low, W::BITS, over, over, false);
+    if sys.cpu.flags.zf() {
+        sys.cpu.flags.replace(ZF, 0);
+    }
 }
 
 #[inline(always)]
@@ -105,7 +126,7 @@ fn product<W: Width>(sys: &mut System, a: u64, b: u64) -> u64 {
     } else {
         sign_extend(low, W::BITS) != low
     };
-    sys.cpu.flags.set_result(low, W::BITS, over, over, false);
+    set_product_flags::<W>(sys, low, over);
     low
 }
 
@@ -138,7 +159,7 @@ fn mul_reg<W: Width>(sys: &mut System, op: OpRef) {
     let (low, high) = (p as u64, W::cut((p >> W::BITS) as u64));
     W::set(sys, reg::RAX, low);
     W::set(sys, reg::RDX, high);
-    sys.cpu.flags.set_result(low, W::BITS, high != 0, high != 0, false);
+    set_product_flags::<W>(sys, low, high != 0);
     next!(sys, op)
 }
 
@@ -162,8 +183,8 @@ macro_rules! of_shift {
 }
 
 fn lower_shift(insn: &Instruction, b: &mut Builder<'_>) -> bool {
-    // The 8086 counts all the way, which the slow way does.
-    if insn.op0_kind() != OpKind::Register || b.model.kind == Kind::I8086 {
+    // Older CPUs set OF otherwise, and the 8086 counts all the way: the slow way knows.
+    if insn.op0_kind() != OpKind::Register || b.model.kind < Kind::Pentium {
         return false;
     }
     let (size, r) = (insn.op0_register().size(), field(insn.op0_register()));
