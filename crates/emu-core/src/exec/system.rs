@@ -94,7 +94,8 @@ fn mov_to_dr(sys: &mut System, insn: &Instruction) -> Outcome {
 
 fn smsw(sys: &mut System, insn: &Instruction) -> Outcome {
     need_no_umip(sys)?;
-    let cr0 = sys.cpu.cr0;
+    // What the 80286's machine status word has not reads as ones.
+    let cr0 = sys.cpu.cr0 | if sys.cpu.model.kind == Kind::I80286 { 0xFFF0 } else { 0 };
     match insn.op0_kind() {
         iced_x86::OpKind::Memory => sys.set_operand(insn, 0, cr0 as u16),
         _ => {

@@ -147,6 +147,11 @@ impl PhysMem {
     /// Reads an integer at `pa`, as [`Self::read`] does.
     #[must_use]
     pub fn load<T: Scalar>(&self, pa: u64) -> T {
+        if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
+            && let Target::Pool(page) = self.target(pa).0
+        {
+            return self.pool.host_page(page).read(pa);
+        }
         let mut bytes = [0; 8];
         self.read(pa, &mut bytes[..T::SIZE as usize]);
         T::from_u64(u64::from_le_bytes(bytes))
@@ -154,6 +159,12 @@ impl PhysMem {
 
     /// Writes an integer at `pa`, as [`Self::write`] does.
     pub fn store<T: Scalar>(&mut self, pa: u64, v: T) {
+        if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
+            && let Target::Pool(page) = self.target(pa).1
+            && !self.has_code(page)
+        {
+            return self.pool.host_page(page).write(pa, v);
+        }
         self.write(pa, &v.to_u64().to_le_bytes()[..T::SIZE as usize]);
     }
 

@@ -1,6 +1,7 @@
 //! Descriptors: how they are fetched, and how segment registers are loaded from them [SDM-3 3.4.5, chapter 5].
 
 use super::System;
+use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, Segment, attr, seg};
 
 /// A selector as an error code names it: index and table.
@@ -113,7 +114,9 @@ impl System {
             return Err(otherwise);
         }
         let at = base.wrapping_add(index.into());
-        let words = self.read_system::<u64>(at)?;
+        // The 80286 knows nothing of the last two bytes.
+        let known = if self.cpu.model.kind == Kind::I80286 { 0xFFFF_FFFF_FFFF } else { u64::MAX };
+        let words = self.read_system::<u64>(at)? & known;
         let mut d = Descriptor { sel, low: words as u32, high: (words >> 32) as u32, upper: 0, at };
         if self.cpu.mode.has(Mode::LONG) && d.attr() & attr::S == 0 {
             if index + 15 > limit {

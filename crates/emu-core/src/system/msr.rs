@@ -6,6 +6,7 @@ use crate::cpu::model::{Feature, Kind};
 use crate::cpu::{Fault, Outcome, seg};
 
 const TSC: u32 = 0x10;
+const PLATFORM_ID: u32 = 0x17;
 const APIC_BASE: u32 = 0x1B;
 const EBL_CR_POWERON: u32 = 0x2A;
 const BIOS_UPDT_TRIG: u32 = 0x79;
@@ -73,7 +74,12 @@ impl System {
             LSTAR | CSTAR | FMASK | FS_BASE | GS_BASE | KERNEL_GS_BASE => m.has(Feature::Lm),
             TSC_AUX => m.has(Feature::Rdtscp),
             MISC_ENABLE => m.kind >= Kind::X64V1,
+            // Machine check address and type; test register 12 and event counters of the P5, which count nothing.
             0..=1 => true,
+            0x0E | 0x11..=0x13 => m.kind == Kind::Pentium,
+            PLATFORM_ID => m.kind >= Kind::P6,
+            // Last branch and exception: none is recorded.
+            0x1DB..=0x1DE => m.kind == Kind::P6,
             EBL_CR_POWERON | BIOS_UPDT_TRIG | BIOS_SIGN_ID | MCG_CAP | MCG_STATUS | DEBUGCTL => m.kind >= Kind::P6,
             n => m.kind >= Kind::P6 && in_bank(n),
         }
@@ -115,7 +121,7 @@ impl System {
                 (Some((i, false)), _) => msr.mtrr_base[i],
                 (Some((i, true)), _) => msr.mtrr_mask[i],
                 (_, Some(i)) => msr.mtrr_fixed[i],
-                // Machine check addresses and banks that never report anything, EBL_CR_POWERON.
+                // All the others read as zeros: they belong to parts that never have anything to report.
                 _ => 0,
             },
         })
@@ -126,7 +132,7 @@ impl System {
     /// # Errors
     /// #GP(0) for a register that the model has not, or a value that it can't hold.
     pub(crate) fn write_msr(&mut self, number: u32, value: u64) -> Outcome {
-        if !self.has_msr(number) || number == MTRRCAP || number == MCG_CAP {
+        if !self.has_msr(number) || matches!(number, MTRRCAP | MCG_CAP | PLATFORM_ID) {
             return Err(Fault::gp(0));
         }
         let address =
