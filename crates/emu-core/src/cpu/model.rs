@@ -173,6 +173,8 @@ const F486: u64 = set(&[Fpu, Cpuid]);
 const F586: u64 = F486 | set(&[Vme, De, Pse, Tsc, Msr, Cx8, Apic, Mmx]);
 const F686: u64 = F586 | set(&[Pae, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Fxsr, Sse, Sse2]);
 const FV1: u64 = F686 | set(&[Syscall, Nx, Lm]);
+const FV2: u64 = FV1 | set(&[Sse3, Ssse3, Sse41, Sse42, Popcnt, Cx16, LahfLm]);
+const FV3: u64 = FV2 | set(&[Aes, Pclmul, Bmi1, Bmi2, Lzcnt]);
 
 /// Names of the models on the command line.
 pub const MODELS: &[(&str, Kind)] = &[
@@ -197,7 +199,9 @@ impl Model {
             Kind::I80486 => F486,
             Kind::Pentium => F586,
             Kind::P6 => F686,
-            Kind::X64V1 | Kind::X64V2 | Kind::X64V3 => FV1,
+            Kind::X64V1 => FV1,
+            Kind::X64V2 => FV2,
+            Kind::X64V3 => FV3,
         };
         Model { kind, features }
     }

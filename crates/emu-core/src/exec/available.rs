@@ -95,7 +95,7 @@ fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
         C::AES => Feature::Aes,
         C::PCLMULQDQ => Feature::Pclmul,
         C::SHA => Feature::Sha,
-        C::RDPID => return Some(false),
+        C::RDPID | C::GFNI => return Some(false),
         _ => return None,
     };
     Some(model.has(ours))

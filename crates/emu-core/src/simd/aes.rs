@@ -5,7 +5,7 @@ use super::lane::{self, Lane};
 use super::{Binary, BinaryImm};
 
 /// Product in GF(2^8) modulo x^8+x^4+x^3+x+1.
-pub const fn gf_mul(a: u8, b: u8) -> u8 {
+const fn gf_mul(a: u8, b: u8) -> u8 {
     let (mut a, mut b, mut product) = (a, b, 0);
     while b != 0 {
         if b & 1 != 0 {

@@ -136,14 +136,3 @@ impl BinaryImm for Pclmulqdq {
         lane::build(|i| (product >> (64 * i)) as u64)
     }
 }
-
-/// GF(2^8) product of bytes modulo x^8+x^4+x^3+x+1 [SDM-2A GF2P8MULB].
-#[derive(Debug)]
-pub struct Gf2p8mulb;
-
-impl Binary for Gf2p8mulb {
-    #[inline]
-    fn apply<const N: usize>(a: [u8; N], b: [u8; N]) -> [u8; N] {
-        lane::zip(a, b, super::aes::gf_mul)
-    }
-}

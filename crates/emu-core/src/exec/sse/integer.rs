@@ -174,7 +174,6 @@ fn two_operand(code: Code) -> Option<Exec> {
             Sha1msg2_xmm_xmmm128 => sha::Sha1msg2,
             Sha256msg1_xmm_xmmm128 => sha::Sha256msg1,
             Sha256msg2_xmm_xmmm128 => sha::Sha256msg2,
-            Gf2p8mulb_xmm_xmmm128 => widen::Gf2p8mulb,
             Aesimc_xmm_xmmm128 => aes::Aesimc,
             Aesenc_xmm_xmmm128 => aes::Aesenc,
             Aesenclast_xmm_xmmm128 => aes::Aesenclast,
