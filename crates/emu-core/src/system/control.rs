@@ -169,8 +169,6 @@ impl System {
             return Err(Fault::gp(0));
         }
         if self.cpu.dr[7] & DR7_GD != 0 {
-            // The handler must get at the registers.
-            self.cpu.dr[7] &= !DR7_GD;
             self.cpu.dr[6] |= DR6_BD;
             return Err(Fault::DB);
         }

@@ -68,6 +68,9 @@ fn contributory(vector: u8) -> bool {
     matches!(vector, 0 | 10..=13)
 }
 
+/// DR7's general detect bit.
+const DR7_GD: u64 = 1 << 13;
+
 impl System {
     /// Delivers an interrupt; a fault on the way is delivered in its place, or becomes a double fault, or shuts the CPU
     /// down.
@@ -96,7 +99,16 @@ impl System {
     /// # Errors
     /// A fault during delivery; nothing has changed then.
     pub fn interrupt(&mut self, int: Interrupt) -> Outcome {
-        if self.cpu.mode.has(Mode::PE) { self.interrupt_through_gate(int) } else { self.interrupt_real(int) }
+        if self.cpu.mode.has(Mode::PE) {
+            self.interrupt_through_gate(int)?
+        } else {
+            self.interrupt_real(int)?
+        }
+        if int.vector == 1 && int.source != Source::Software {
+            // The handler must get at the debug registers [SDM-3 17.2.4].
+            self.cpu.dr[7] &= !DR7_GD;
+        }
+        Ok(())
     }
 
     /// Real mode: through the vector table at IDTR's base [SDM-3 20.1.4].

@@ -108,8 +108,8 @@ fn an_interrupt_from_64_bit_ring_3_and_iretq() {
     let code = assembled(64, CODE + 0x200, |a| a.iretq());
     let mut g = guest(&code);
     let user = CODE + 0x400;
-    let code_sel = USER + 16 | 3;
-    let frame = [user, code_sel.into(), 0x2, u64::from(STACK3), u64::from(USER + 8 | 3)];
+    let code_sel = (USER + 16) | 3;
+    let frame = [user, code_sel.into(), 0x2, u64::from(STACK3), u64::from((USER + 8) | 3)];
     for (i, word) in frame.into_iter().enumerate() {
         g.sys.mem.write(u64::from(STACK0) + 0x100 + 8 * i as u64, &word.to_le_bytes());
     }
@@ -119,7 +119,7 @@ fn an_interrupt_from_64_bit_ring_3_and_iretq() {
     assert_eq!(g.sys.cpu.rip, HANDLERS + 6 * 16 + 1);
     assert_eq!(g.sys.cpu.regs[4], u64::from(STACK0) - 40);
     let pushed: Vec<u64> = (0..5).map(|n| g.sys.mem.load::<u64>(g.sys.cpu.regs[4] + 8 * n)).collect();
-    assert_eq!(pushed, [user, code_sel.into(), 0x1_0002, STACK3.into(), u64::from(USER + 8 | 3)]);
+    assert_eq!(pushed, [user, code_sel.into(), 0x1_0002, STACK3.into(), u64::from((USER + 8) | 3)]);
     // The handler's SS is null, of its own level.
     assert_eq!(g.sys.cpu.seg[2].sel, 0);
 }

@@ -4,6 +4,7 @@ mod faults;
 mod guest;
 mod long;
 mod paging;
+mod registers;
 mod tasks;
 mod transfers;
 mod v86;
