@@ -101,11 +101,10 @@ fn by_immediate<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
 
 fn by_cl<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
     let n = sys.cpu.regs[reg::RCX] as u32 & if W::BITS == 64 { 63 } else { 31 };
-    if n != 0 {
-        let a = W::get(sys, op.a());
-        let r = S::run::<W>(sys, a, n, true);
-        W::set(sys, op.a(), r);
-    }
+    let a = W::get(sys, op.a());
+    // A count of 0 changes nothing, but a 32-bit register loses its upper half all the same.
+    let r = if n != 0 { S::run::<W>(sys, a, n, true) } else { a };
+    W::set(sys, op.a(), r);
     next!(sys, op)
 }
 
