@@ -6,7 +6,7 @@
 
 use super::f80::{Class, F80, SIGN};
 use super::nan;
-use super::round::{Ctl, Mode, Out, ZE, round, sticky_shr};
+use super::round::{Ctl, Mode, Out, ZE, round};
 
 /// `a + b`
 #[inline]
@@ -60,22 +60,39 @@ type Unpacked = (u16, i32, u64);
 
 #[inline]
 fn add_finite(a: Unpacked, b: Unpacked, ctl: Ctl) -> Out {
-    let ((sa, ea, ma), (sb, eb, mb)) = if (a.1, a.2) >= (b.1, b.2) { (a, b) } else { (b, a) };
-    let distance = (ea - eb) as u32;
+    let swap = (a.1 < b.1) | ((a.1 == b.1) & (a.2 < b.2));
+    let pick = |x: Unpacked, y: Unpacked| {
+        (if swap { y.0 } else { x.0 }, if swap { y.1 } else { x.1 }, if swap { y.2 } else { x.2 })
+    };
+    let ((sa, ea, ma), (sb, eb, mb)) = (pick(a, b), pick(b, a));
+    let (hi, lo) = aligned(mb, (ea - eb) as u32);
     if sa == sb {
-        // One bit of headroom for the carry.
-        let sum = (u128::from(ma) << 63) + sticky_shr(u128::from(mb) << 63, distance);
-        let carry = (sum >> 127) as u32;
-        let sum = sum << (1 - carry);
-        return round(ctl, sa, ea + carry as i32, (sum >> 64) as u64, sum as u64);
+        let (sum, carry) = ma.overflowing_add(hi);
+        if carry {
+            let lo = sum << 63 | lo >> 1 | lo & 1;
+            return round(ctl, sa, ea + 1, sum >> 1 | 1 << 63, lo);
+        }
+        return round(ctl, sa, ea, sum, lo);
     }
-    let difference = (u128::from(ma) << 64) - sticky_shr(u128::from(mb) << 64, distance);
+    let difference = (u128::from(ma) << 64).wrapping_sub(u128::from(hi) << 64 | u128::from(lo));
     if difference == 0 {
         return Out::exact(cancelled(ctl));
     }
     let shift = difference.leading_zeros();
     let difference = difference << shift;
     round(ctl, sa, ea - shift as i32, (difference >> 64) as u64, difference as u64)
+}
+
+/// `m` shifted right by `n`: the upper word, and the lower one with a sticky lowest bit.
+#[inline]
+fn aligned(m: u64, n: u32) -> (u64, u64) {
+    match n {
+        0 => (m, 0),
+        1..=63 => (m >> n, m << (64 - n)),
+        64 => (0, m),
+        65..=127 => (0, m >> (n - 64) | u64::from(m << (128 - n) != 0)),
+        _ => (0, 1),
+    }
 }
 
 /// The zero that is left when equal magnitudes cancel.
@@ -96,13 +113,9 @@ fn mul_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
 fn div_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
     let smaller = ma < mb;
     let (q, rest) = div_128_64(ma, mb, smaller);
-    // The part below the quotient, as far as rounding needs it: below, at or above one half.
-    let lo = match (rest, rest.checked_mul(2)) {
-        (0, _) => 0,
-        (_, Some(twice)) if twice < mb => 1,
-        (_, Some(twice)) if twice == mb => 1 << 63,
-        _ => (1 << 63) | 1,
-    };
+    // The part below the quotient, as far as rounding needs it: nothing, less than one half, one half, or more.
+    let other = mb - rest;
+    let lo = u64::from(rest >= other) << 63 | u64::from((rest != 0) & (rest != other));
     round(ctl, sa ^ sb, ea - eb + 16383 - i32::from(smaller), q, lo)
 }
 

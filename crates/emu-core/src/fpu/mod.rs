@@ -167,8 +167,8 @@ impl Fpu {
     #[inline]
     pub(crate) fn raise(&mut self, flags: u16) {
         self.sw = (self.sw & !C1) | (flags & (0x7f | C1));
-        if flags & 0x3f != 0 {
-            self.update_summary();
+        if flags & !self.cw & 0x3f != 0 {
+            self.sw |= ES | BUSY;
         }
     }
 

@@ -52,11 +52,6 @@ impl Fpu {
     /// Takes the outcome of an instruction into ST(i); true if the result was stored (and a pop is due).
     #[inline]
     fn settle(&mut self, i: u8, out: Out) -> bool {
-        if out.flags == 0 {
-            self.sw &= !C1;
-            self.set_st(i, out.value);
-            return true;
-        }
         self.raise(out.flags);
         let stored = self.ctl().masked(out.flags & STOPPING);
         if stored {

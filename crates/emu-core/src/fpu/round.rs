@@ -121,20 +121,18 @@ pub(crate) fn round_sig(mode: Mode, negative: bool, drop: u32, hi: u64, lo: u64)
     } else {
         (hi >> drop << drop, (hi << (64 - drop)) | u64::from(lo != 0), 1u64 << drop)
     };
-    if rest == 0 {
-        return (base, false, 0);
-    }
-    let up = match mode {
-        Mode::Nearest => rest > INTEGER_BIT || (rest == INTEGER_BIT && base & unit != 0),
-        Mode::Down => negative,
-        Mode::Up => !negative,
-        Mode::Zero => false,
+    // What carries out of `rest` rounds up: without a branch on the value, which would be mispredicted every other time.
+    let bias = match mode {
+        Mode::Nearest => (INTEGER_BIT - 1) + u64::from(base & unit != 0),
+        Mode::Down => u64::from(negative).wrapping_neg(),
+        Mode::Up => u64::from(!negative).wrapping_neg(),
+        Mode::Zero => 0,
     };
-    if !up {
-        return (base, false, PE);
-    }
-    let (sum, carry) = base.overflowing_add(unit);
-    (if carry { INTEGER_BIT } else { sum }, carry, PE | C1)
+    let (_, up) = rest.overflowing_add(bias);
+    let (sum, carry) = base.overflowing_add(u64::from(up) * unit);
+    // After a carry nothing but the new integer bit is left.
+    let sig = sum | u64::from(carry) << 63;
+    (sig, carry, u16::from(rest != 0) * PE | u16::from(up) * C1)
 }
 
 /// Rounds `±hi.lo × 2^(exp - 16383)` to the precision and mode of `ctl`.
