@@ -102,6 +102,11 @@ fn without_ne_the_error_goes_out_on_ferr() {
 
 #[test]
 fn pointers_tell_of_the_last_instruction_that_was_not_control() {
+    // With an armed breakpoint everything is executed from its decoded form.
+    [0, 1].into_iter().for_each(pointers);
+}
+
+fn pointers(breakpoints: u64) {
     let mut sys = machine(Kind::Pentium, |a| {
         a.fninit()?;
         a.fld1()?;
@@ -111,6 +116,8 @@ fn pointers_tell_of_the_last_instruction_that_was_not_control() {
         a.fmul(qword_ptr(si + 0x100))?;
         a.fnstsw(ax)
     });
+    (sys.cpu.dr[0], sys.cpu.dr[7]) = (0xf_0000, breakpoints);
+    sys.cpu.refresh_mode();
     sys.run(Ticks(3));
     let last = sys.cpu.fpu.last;
     assert_eq!((last.fip, last.fcs, last.fdp, last.fds, last.fop), (CODE + 4, 0, DATA + 0x12, 0, 0x047));

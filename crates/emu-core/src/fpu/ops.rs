@@ -48,6 +48,14 @@ pub struct Store<T> {
     flags: u16,
 }
 
+impl<T> Store<T> {
+    /// The exceptions of the conversion.
+    #[inline]
+    pub(crate) fn flags(&self) -> u16 {
+        self.flags
+    }
+}
+
 impl Fpu {
     /// Takes the outcome of an instruction into ST(i); true if the result was stored (and a pop is due).
     #[inline]
@@ -175,8 +183,14 @@ impl Fpu {
     /// A store to memory that was prepared and written: raises its exceptions, pops if it happened.
     #[inline]
     pub fn stored<T>(&mut self, store: Store<T>, pops: u8) {
-        self.raise(store.flags);
-        if store.value.is_some() {
+        self.finish_store(store.flags, store.value.is_some(), pops);
+    }
+
+    /// [`Self::stored`] in parts.
+    #[inline]
+    pub(crate) fn finish_store(&mut self, flags: u16, stored: bool, pops: u8) {
+        self.raise(flags);
+        if stored {
             self.pop_n(pops);
         }
     }

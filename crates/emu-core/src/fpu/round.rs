@@ -132,7 +132,7 @@ pub(crate) fn round_sig(mode: Mode, negative: bool, drop: u32, hi: u64, lo: u64)
     let (sum, carry) = base.overflowing_add(u64::from(up) * unit);
     // After a carry nothing but the new integer bit is left.
     let sig = sum | u64::from(carry) << 63;
-    (sig, carry, u16::from(rest != 0) * PE | u16::from(up) * C1)
+    (sig, carry, (u16::from(rest != 0) * PE) | (u16::from(up) * C1))
 }
 
 /// Rounds `±hi.lo × 2^(exp - 16383)` to the precision and mode of `ctl`.

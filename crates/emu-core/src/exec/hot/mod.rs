@@ -12,6 +12,7 @@ mod shift;
 mod sse;
 mod stack;
 mod width;
+mod x87;
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -23,6 +24,7 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         || moves::lower(insn, b)
         || jumps::lower(insn, b)
         || stack::lower(insn, b)
+        || x87::lower(insn, b)
         || shift::lower(insn, b)
         || sse::lower(insn, b)
 }

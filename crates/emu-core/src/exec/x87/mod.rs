@@ -6,6 +6,8 @@ mod control;
 mod image;
 mod opcode;
 mod transcendental;
+
+pub(crate) use opcode::opcode as opcode_word;
 mod transfer;
 
 use iced_x86::{Code, Instruction, OpKind, Register};

@@ -3,7 +3,7 @@
 use iced_x86::{Code, Instruction, OpKind, Register};
 
 /// Low three bits of the first opcode byte and the whole of the ModRM byte; 0 for what leaves FOP alone.
-pub(super) fn opcode(insn: &Instruction) -> u16 {
+pub(crate) fn opcode(insn: &Instruction) -> u16 {
     let fixed = fixed_bits(insn.code());
     if insn.op_count() > 0 && insn.op0_kind() == OpKind::Memory {
         return fixed | memory_bits(insn);
