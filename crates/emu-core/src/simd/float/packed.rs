@@ -241,6 +241,27 @@ impl Quick for DoubleToSingle {
     }
 }
 
+impl Quick for DoublesToSingles {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let (low, high) = (fast::try_narrow(F64::get(&b, 0)), fast::try_narrow(F64::get(&b, 1)));
+        ((u128::from(low.0) | u128::from(high.0) << 32).to_le_bytes(), low.1 & high.1)
+    }
+}
+
+impl Quick for SinglesTruncated {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+        let mut right = true;
+        let r = lane::build(|i| {
+            let (v, ok) = fast::try_truncate::<F32>(F32::get(&b, i), 32);
+            right &= ok;
+            v as i32
+        });
+        (r, right)
+    }
+}
+
 impl Quick for IntegersToDoubles {
     #[inline(always)]
     fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {

@@ -138,6 +138,8 @@ fn arithmetic(code: Code, form: Form) -> Option<Handler> {
         Cvtss2sd_xmm_xmmm32 => SingleToDouble,
         Cvtsd2ss_xmm_xmmm64 => DoubleToSingle,
         Cvtps2pd_xmm_xmmm64 => SinglesToDoubles,
+        Cvtpd2ps_xmm_xmmm128 => DoublesToSingles,
+        Cvttps2dq_xmm_xmmm128 => SinglesTruncated,
         Cvtdq2pd_xmm_xmmm64 => IntegersToDoubles,
         Cvtdq2ps_xmm_xmmm128 => IntegersToSingles,
     )
