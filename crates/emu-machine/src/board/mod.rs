@@ -2,6 +2,7 @@
 
 mod cmos;
 mod drives;
+mod kernel;
 mod memory;
 pub(crate) mod pc;
 mod rom;
