@@ -14,7 +14,11 @@ pub(super) fn kernel_plan(config: &MachineConfig) -> Result<Option<LoadPlan>, Bu
         image: read(&kernel.image)?,
         initrd: kernel.initrd.as_deref().map(read).transpose()?,
         command_line: kernel.append.clone(),
-        modules: kernel.modules.iter().map(|(path, text)| Ok((read(path)?, text.clone()))).collect::<Result<_, BuildError>>()?,
+        modules: kernel
+            .modules
+            .iter()
+            .map(|(path, text)| Ok((read(path)?, text.clone())))
+            .collect::<Result<_, BuildError>>()?,
     };
     let made = plan(&files, &pc_memory_map(config.memory));
     made.map(Some).map_err(|error| BuildError::Boot { path: kernel.image.clone(), error })

@@ -39,6 +39,11 @@ const SERIAL_PORTS: [(u16, u16); 2] = [(0x3F8, 4), (0x2F8, 3)];
 /// Video memory: room for 1600x1200 in 32 bits, as the dispi interface's users expect.
 const VIDEO_MEMORY: u32 = 16 << 20;
 
+/// Inputs of the I/O APIC that are not those of the same ISA interrupt, as on every board: the 8259As' INTR, and the timer
+/// (the ACPI and MP tables say so).
+const INTIN_8259: u16 = 0;
+const INTIN_TIMER: u16 = 2;
+
 /// Where interrupt requests go: the 8259As, and the I/O APIC where the CPU has a local one.
 pub(super) struct Interrupts {
     pic: DeviceId,
@@ -51,6 +56,9 @@ impl Interrupts {
         let has_apic = config.cpu.has(Feature::Apic);
         let apic = has_apic.then(|| Apic::install(b, mem, 1, ApicConfig::default()));
         let intr = b.wire_to(apic.map_or(Sink::Intr(0), |a| Sink::Pin(a, PIN_LINT0)));
+        if let Some(apic) = apic {
+            b.connect(intr, Sink::Pin(apic, INTIN_8259));
+        }
         let pic = b.add(Box::new(DualPic::new(PicKind::Piix, PicWires { intr })));
         b.map_ports(pic, 0x20, 2, i8259::REGION_MASTER, 1);
         b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
@@ -64,8 +72,7 @@ impl Interrupts {
     pub(super) fn wire(&self, b: &mut Bus, irq: u16) -> Wire {
         let wire = b.wire_to(Sink::Pin(self.pic, irq));
         if let Some(apic) = self.apic {
-            // The timer is at INTIN2, as on every board; the ACPI and MP tables say so.
-            b.connect(wire, Sink::Pin(apic, if irq == 0 { 2 } else { irq }));
+            b.connect(wire, Sink::Pin(apic, if irq == 0 { INTIN_TIMER } else { irq }));
         }
         wire
     }
