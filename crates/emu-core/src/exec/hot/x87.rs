@@ -11,9 +11,10 @@ use super::width::{Width, load, store};
 use crate::System;
 use crate::cpu::bits::{CR0_EM, CR0_NE, CR0_TS};
 use crate::cpu::model::Kind;
-use crate::cpu::{Fault, reg, seg};
+use crate::cpu::{Fault, LazyFlags, reg, seg};
 use crate::engine::{Builder, Handler, OpRef, next};
 use crate::exec::x87::opcode_word;
+use crate::fpu::constants::Constant;
 use crate::fpu::round::{Ctl, Out};
 use crate::fpu::{F80, Fpu, Operand, arith, int};
 use crate::mem::Scalar;
@@ -73,6 +74,13 @@ fn done(sys: &mut System, op: OpRef, info: u32) {
 #[inline(never)]
 fn failed(sys: &mut System, op: OpRef, info: u32) {
     sys.cpu.fpu.last.fop = (info >> 16) as u16;
+    report(sys, op);
+}
+
+/// Without CR0.NE, an error goes out on FERR#.
+#[cold]
+#[inline(never)]
+fn report(sys: &mut System, op: OpRef) {
     if sys.cpu.cr0 & CR0_NE == 0 {
         sys.at = Some(op);
         sys.update_ferr();
@@ -164,7 +172,9 @@ macro_rules! storing {
 storing! {
     Single: u32, Fpu::prepare_f32;
     Double: u64, Fpu::prepare_f64;
-    Integer: u32, |fpu: &Fpu| fpu.prepare_int(32, false);
+    Integer16: u16, |fpu: &Fpu| fpu.prepare_int(16, false);
+    Integer32: u32, |fpu: &Fpu| fpu.prepare_int(32, false);
+    Integer64: u64, |fpu: &Fpu| fpu.prepare_int(64, false);
 }
 
 /// An operation with two operands, destination first.
@@ -250,6 +260,9 @@ macro_rules! work {
 }
 
 work! {
+    LoadOne: |fpu, _| fpu.load_constant(Constant::One);
+    LoadZero: |fpu, _| fpu.load_constant(Constant::Zero);
+    RoundToInt: |fpu, _| fpu.unary(int::round_to_int);
     FldSti: |fpu, i| fpu.load_st(i);
     FstSti: |fpu, i| fpu.store_st(i, 0);
     FstpSti: |fpu, i| fpu.store_st(i, 1);
@@ -284,10 +297,52 @@ memory_work! {
     FldM64: u64, |fpu, v| fpu.load(Operand::f64(v));
     FildM16: u16, |fpu, v| fpu.load_exact(int::from_int((v as i16).into()));
     FildM32: u32, |fpu, v| fpu.load_exact(int::from_int((v as i32).into()));
+    FildM64: u64, |fpu, v| fpu.load_exact(int::from_int(v as i64));
     FcomM32: u32, |fpu, v| fpu.compare_mem(Operand::f32(v), 0);
     FcompM32: u32, |fpu, v| fpu.compare_mem(Operand::f32(v), 1);
     FcomM64: u64, |fpu, v| fpu.compare_mem(Operand::f64(v), 0);
     FcompM64: u64, |fpu, v| fpu.compare_mem(Operand::f64(v), 1);
+}
+
+/// FCOMI and its kin.
+fn to_flags<const QUIET: bool, const POPS: u8>(sys: &mut System, op: OpRef) {
+    if !ready(sys, op) {
+        return;
+    }
+    note(sys, op.imm());
+    let flags = compare_flags::<QUIET, POPS>(&mut sys.cpu.fpu, op.a() as u8);
+    sys.cpu.flags = LazyFlags::from_bits(flags);
+    done(sys, op, op.imm());
+    next!(sys, op)
+}
+
+#[inline(never)]
+fn compare_flags<const QUIET: bool, const POPS: u8>(fpu: &mut Fpu, i: u8) -> u32 {
+    fpu.compare_flags(i, QUIET, POPS)
+}
+
+fn fldcw<A: Addr>(sys: &mut System, op: OpRef) {
+    if !ready(sys, op) {
+        return;
+    }
+    let Some(lin) = A::lin(sys, op, 2, false) else { return };
+    let Some(cw) = load::<u16>(sys, op, lin) else { return };
+    sys.cpu.fpu.set_control(cw as u16);
+    if sys.cpu.fpu.exception_pending() {
+        report(sys, op);
+    }
+    next!(sys, op, 2)
+}
+
+fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
+    if sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0 && !refused(sys, op) {
+        return;
+    }
+    let Some(lin) = A::lin(sys, op, 2, true) else { return };
+    if !store::<u16>(sys, op, lin, sys.cpu.fpu.control().into()) {
+        return;
+    }
+    next!(sys, op, 2)
 }
 
 /// FNSTSW AX: does not wait, and is no instruction that the pointers tell of.
@@ -316,7 +371,10 @@ fn memory_handler(code: Code, kind: super::addr::Kind) -> Option<Handler> {
         Fcom_m64fp => by_addr!(kind, memory, FcomM64), Fcomp_m64fp => by_addr!(kind, memory, FcompM64),
         Fst_m32fp | Fstp_m32fp => by_addr!(kind, to_memory, Single),
         Fst_m64fp | Fstp_m64fp => by_addr!(kind, to_memory, Double),
-        Fist_m32int | Fistp_m32int => by_addr!(kind, to_memory, Integer),
+        Fist_m16int | Fistp_m16int => by_addr!(kind, to_memory, Integer16),
+        Fist_m32int | Fistp_m32int => by_addr!(kind, to_memory, Integer32),
+        Fild_m64int => by_addr!(kind, memory, FildM64), Fistp_m64int => by_addr!(kind, to_memory, Integer64),
+        Fldcw_m2byte => by_addr!(kind, fldcw), Fnstcw_m2byte => by_addr!(kind, fnstcw),
         _ => return None,
     })
 }
@@ -339,6 +397,9 @@ fn register_handler(code: Code) -> Option<Handler> {
         Fchs => registers::<Negate>, Fabs => registers::<Magnitude>, Fsqrt => registers::<Root>,
         Fcom_st0_sti => registers::<Fcom>, Fcomp_st0_sti => registers::<Fcomp>, Fcompp => registers::<CompareBoth>,
         Fucom_st0_sti => registers::<Fucom>, Fucomp_st0_sti => registers::<Fucomp>, Fucompp => registers::<QuietCompareBoth>,
+        Fld1 => registers::<LoadOne>, Fldz => registers::<LoadZero>, Frndint => registers::<RoundToInt>,
+        Fcomi_st0_sti => to_flags::<false, 0>, Fcomip_st0_sti => to_flags::<false, 1>,
+        Fucomi_st0_sti => to_flags::<true, 0>, Fucomip_st0_sti => to_flags::<true, 1>,
         Fnstsw_AX => fnstsw_ax,
         _ => return None,
     })
@@ -360,7 +421,8 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     }
     let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
     let Some(run) = memory_handler(insn.code(), m.kind) else { return false };
-    let pops = matches!(insn.code(), Code::Fstp_m32fp | Code::Fstp_m64fp | Code::Fistp_m32int);
+    use Code::{Fistp_m16int, Fistp_m32int, Fistp_m64int, Fstp_m32fp, Fstp_m64fp};
+    let pops = matches!(insn.code(), Fstp_m32fp | Fstp_m64fp | Fistp_m16int | Fistp_m32int | Fistp_m64int);
     b.op(run, [u8::from(pops), m.b, m.c, m.d], m.imm);
     b.wide(info.into());
     true
