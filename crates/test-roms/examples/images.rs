@@ -4,5 +4,11 @@ use std::path::Path;
 
 fn main() -> std::io::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
-    std::fs::write(Path::new(&folder).join("demo.img"), test_roms::demo_image())
+    let folder = Path::new(&folder);
+    for rom in test_roms::roms::all() {
+        let name = rom.name.replace(' ', "-");
+        std::fs::write(folder.join(format!("{name}.img")), rom.floppy())?;
+        std::fs::write(folder.join(format!("{name}.expected")), rom.output)?;
+    }
+    std::fs::write(folder.join("demo.img"), test_roms::demo_image())
 }

@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut, Range};
 
 use iced_x86::BlockEncoderOptions;
-use iced_x86::code_asm::{CodeAssembler, CodeLabel};
 pub(crate) use iced_x86::IcedError;
+use iced_x86::code_asm::{CodeAssembler, CodeLabel};
 
 use crate::cp437;
 

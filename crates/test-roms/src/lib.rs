@@ -5,6 +5,7 @@ mod cells;
 mod cp437;
 mod demo;
 mod floppy;
+pub mod roms;
 
 pub use demo::demo_image;
 pub use floppy::FLOPPY_BYTES;

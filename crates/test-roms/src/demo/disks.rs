@@ -56,7 +56,9 @@ fn floppy(a: &mut Asm, shared: &Shared) -> Result<CodeLabel, IcedError> {
     a.shr(dx, 1)?; // sectors to KB
     a.rcr(ax, 1)?;
     a.call(shared.print.decimal)?;
+    a.push(si)?;
     shared.print.say(a, LABEL, " KB floppy")?;
+    a.pop(si)?;
     chs(a, shared)?;
     a.ret()?;
     Ok(entry)

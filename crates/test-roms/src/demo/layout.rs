@@ -48,16 +48,16 @@ pub(super) const DISKS: Area = Area { row: 12, rows: 4, column: 42 };
 pub(super) const PCI: Area = Area { row: 17, rows: 6, column: 42 };
 
 /// Where the clock is, on every text page.
-pub(super) const CLOCK: u32 = at(1, 59);
+pub(super) const CLOCK: u32 = at(0, 59);
 
 /// The dots of the name.
 const NAME: [&str; 6] = [
-    " ####   ######   ##  ## ",
-    "##  ##  ## ## #  ##  ## ",
-    "######  ## ## ## ##  ## ",
-    "##      ## ## ## ##  ## ",
-    "##  ##  ## ## ## ##  ## ",
-    " ####   ## ## ##  ##### ",
+    "                           ",
+    " #####   #########   ##  ##",
+    "##   ##  ##  ##  ##  ##  ##",
+    "#######  ##  ##  ##  ##  ##",
+    "##       ##  ##  ##  ##  ##",
+    " ######  ##  ##  ##   #####",
 ];
 
 /// A page with header and menu.
@@ -66,10 +66,10 @@ pub(super) fn page() -> Cells {
     for row in 0..3 {
         cells.paint(row, 0, COLUMNS, HEADER);
     }
-    cells.dots(0, 3, LOGO, &NAME);
-    cells.text(0, 29, LOGO, "A whole PC in software");
-    cells.text(1, 29, HEADER, "exact · deterministic · fast");
-    cells.text(2, 29, 0x13, "this is its demo guest");
+    cells.dots(0, 2, LOGO, &NAME);
+    cells.text(0, 32, LOGO, "A whole PC in software");
+    cells.text(1, 32, HEADER, "exact · deterministic · fast");
+    cells.text(2, 32, 0x13, "this is its demo guest");
     cells.paint(24, 0, COLUMNS, MENU);
     let menu = [("F1", "Machine"), ("F2", "Colours"), ("F3", "Picture"), ("F4", "Keyboard"), ("Esc", "Power off")];
     let mut column = 2;

@@ -19,7 +19,7 @@ const TOP: i32 = -(100 * STEP_Y as i32) + STEP_Y as i32 / 2;
 /// |z|² = 12.25, as the upper word of a 10.22 number: in 64ths.
 const ESCAPE: u32 = 784;
 /// Colours that an iteration spans.
-const SPAN: u32 = 12;
+const SPAN: u32 = 24;
 /// Colours of the palette: all but 0, the inside.
 const COLOURS: u32 = 255;
 /// The palette's fixed points: colour, and 6-bit red, green, blue.
@@ -205,7 +205,6 @@ fn colour_of(a: &mut Asm, vars: &Vars) -> Emit {
 fn turn_palette(a: &mut Asm, vars: &Vars) -> Result<CodeLabel, IcedError> {
     let entry = a.mark()?;
     for awaited in [0x08u32, 0, 0x08] {
-        let mut came = a.create_label();
         a.mov(dx, 0x3DA)?;
         a.xor(cx, cx)?;
         let wait = a.mark()?;
@@ -213,7 +212,6 @@ fn turn_palette(a: &mut Asm, vars: &Vars) -> Result<CodeLabel, IcedError> {
         a.and(al, 8)?;
         a.cmp(al, awaited)?;
         a.loopne(wait)?;
-        a.here(&mut came)?;
     }
     let mut same = a.create_label();
     a.mov(ax, word_ptr(vars.turn))?;
@@ -307,6 +305,6 @@ mod tests {
         let early = early();
         assert_eq!(early[49], 0);
         assert!(early.is_sorted());
-        assert!((SPAN - 2..=SPAN).contains(&u32::from(early[12 * 12 * 4])), "|z| = 3.5² has come a whole iteration");
+        assert!((SPAN - 2..=SPAN).contains(&u32::from(early[600])), "|z| = 3.5² has come a whole iteration");
     }
 }

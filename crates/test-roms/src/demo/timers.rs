@@ -27,6 +27,8 @@ struct Vars {
     /// Word: IRQ 0 count when the second began, and when waiting began.
     ticks: u32,
     waiting: u32,
+    /// Byte: the RTC's second, as last seen.
+    second: u32,
 }
 
 /// A routine that prints date and time into the header (of an AT or later; the BIOS waits for updates).
@@ -64,7 +66,14 @@ fn separated(a: &mut Asm, shared: &Shared, parts: &[AsmRegister8], separators: &
 
 /// A routine that measures the timers and prints what it found. A key ends its wait for the RTC.
 pub(super) fn emit(a: &mut Asm, shared: &Shared) -> Result<CodeLabel, IcedError> {
-    let vars = Vars { last: a.space(2), clocks: a.space(4), tsc: a.space(8), ticks: a.space(2), waiting: a.space(2) };
+    let vars = Vars {
+        last: a.space(2),
+        clocks: a.space(4),
+        tsc: a.space(8),
+        ticks: a.space(2),
+        waiting: a.space(2),
+        second: a.bytes(&[0xFF]),
+    };
     let sample = sample(a, &vars)?;
     let edge = second(a, &vars, sample)?;
     let start = start_counter(a, &vars)?;
@@ -123,48 +132,54 @@ fn sample(a: &mut Asm, vars: &Vars) -> Result<CodeLabel, IcedError> {
     Ok(entry)
 }
 
-/// A routine that samples until the RTC's update ends [MC146818 "UIP"]; CF if a key or the end of patience came first.
+/// A routine that samples until the RTC shows another second; CF if a key or the end of patience came first. The
+/// second is read only while no update is near [MC146818 "UIP"].
 fn second(a: &mut Asm, vars: &Vars, sample: CodeLabel) -> Result<CodeLabel, IcedError> {
-    let (mut give_up, mut wanted) = (a.create_label(), a.create_label());
+    let (mut reached, mut unready) = (a.create_label(), a.create_label());
     let entry = a.mark()?;
+    ticks(a)?;
+    a.mov(word_ptr(vars.waiting), ax)?;
+    let again = a.mark()?;
+    a.call(sample)?;
+    read_rtc(a, 0x0A)?;
+    a.test(al, 0x80u32)?;
+    a.jnz(unready)?;
+    read_rtc(a, 0x00)?;
+    a.cmp(al, byte_ptr(vars.second))?;
+    a.jne(reached)?;
+    a.here(&mut unready)?;
+    key_waits(a)?;
+    let mut give_up = a.create_label();
+    a.jne(give_up)?;
+    ticks(a)?;
+    a.sub(ax, word_ptr(vars.waiting))?;
+    a.cmp(ax, PATIENCE)?;
+    a.jb(again)?;
+    a.here(&mut give_up)?;
+    a.stc()?;
+    a.ret()?;
+    a.here(&mut reached)?;
+    a.mov(byte_ptr(vars.second), al)?;
+    a.clc()?;
+    a.ret()?;
+    Ok(entry)
+}
+
+/// Emits: AL = a register of the RTC.
+fn read_rtc(a: &mut Asm, register: u32) -> Emit {
+    a.mov(al, register)?;
+    a.out(0x70, al)?;
+    a.in_(al, 0x71)
+}
+
+/// Emits: ZF unless the BIOS's keyboard buffer holds a key. Destroys AX.
+fn key_waits(a: &mut Asm) -> Emit {
     a.push(ds)?;
     a.mov(ax, BDA)?;
     a.mov(ds, ax)?;
-    a.mov(ax, word_ptr(BDA_TICKS))?;
-    a.pop(ds)?;
-    a.mov(word_ptr(vars.waiting), ax)?;
-    for running in [0x80u32, 0] {
-        let mut reached = a.create_label();
-        let again = a.mark()?;
-        a.call(sample)?;
-        a.mov(al, 0x0A)?;
-        a.out(0x70, al)?;
-        a.in_(al, 0x71)?;
-        a.and(al, 0x80u32)?;
-        a.cmp(al, running)?;
-        a.je(reached)?;
-        a.push(ds)?;
-        a.mov(bx, word_ptr(vars.waiting))?;
-        a.mov(ax, BDA)?;
-        a.mov(ds, ax)?;
-        a.mov(ax, word_ptr(BDA_TICKS))?;
-        a.sub(ax, bx)?;
-        a.mov(bx, word_ptr(BDA_KEYS))?;
-        a.cmp(bx, word_ptr(BDA_KEYS + 2))?;
-        a.pop(ds)?;
-        a.jne(give_up)?;
-        a.cmp(ax, PATIENCE)?;
-        a.jb(again)?;
-        a.jmp(give_up)?;
-        a.here(&mut reached)?;
-    }
-    a.clc()?;
-    a.jmp(wanted)?;
-    a.here(&mut give_up)?;
-    a.stc()?;
-    a.here(&mut wanted)?;
-    a.ret()?;
-    Ok(entry)
+    a.mov(ax, word_ptr(BDA_KEYS))?;
+    a.cmp(ax, word_ptr(BDA_KEYS + 2))?;
+    a.pop(ds)
 }
 
 /// Emits: what happens from one end of an update to the next, printed; and the return.
@@ -173,6 +188,8 @@ fn one_second(a: &mut Asm, shared: &Shared, vars: &Vars, start: CodeLabel, edge:
     a.mov(di, TIMERS.value(0))?;
     shared.print.say(a, TITLE, "measuring for a second ...")?;
     a.call(start)?;
+    a.call(edge)?; // whatever second it is
+    a.jc(still)?;
     a.call(edge)?;
     a.jc(still)?;
     mark_begin(a, shared, vars)?;
