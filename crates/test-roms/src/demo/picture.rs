@@ -261,7 +261,7 @@ fn log2(mut x: u64) -> u64 {
         result += 1 << 16;
     }
     for bit in (0..16).rev() {
-        x = x * x >> 16;
+        x = (x * x) >> 16;
         if x >= 2 << 16 {
             x >>= 1;
             result += 1 << bit;
@@ -275,7 +275,7 @@ fn early() -> Vec<u8> {
     let value = |n: u64| {
         let square = (n.max(u64::from(ESCAPE) / 16) * 16 + 8) << 10;
         let ratio = (log2(square) << 16) / log2(u64::from(ESCAPE) << 10);
-        u64::from(SPAN) * log2(ratio.max(1 << 16)) >> 16
+        (u64::from(SPAN) * log2(ratio.max(1 << 16))) >> 16
     };
     (0..1024).map(|n| u8::try_from(value(n)).unwrap_or(0)).collect()
 }
