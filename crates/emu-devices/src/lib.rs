@@ -4,6 +4,7 @@ pub mod apic;
 pub mod ata;
 pub mod debug_ports;
 pub mod fdc;
+pub mod firmware;
 pub mod font;
 pub mod geometry;
 pub mod i440fx;

@@ -119,6 +119,13 @@ impl FloppyDrive {
         whole.or(Some(self.kind.format()).filter(|g| sectors <= g.total()))
     }
 
+    /// Whether the disk was taken out since the last step or call; clears the change line if there is a disk now.
+    pub fn take_change(&mut self) -> bool {
+        let changed = self.changed;
+        self.changed &= !self.tray.is_loaded();
+        changed
+    }
+
     pub(super) fn eject(&mut self, cx: &mut DevCx<'_>) {
         self.changed |= self.tray.eject(cx);
     }
