@@ -12,6 +12,7 @@ use emu_core::{PhysMem, System};
 use emu_devices::apic::{Apic, ApicConfig, PIN_LINT0, PIN_LINT1};
 use emu_devices::debug_ports::{self, DebugPorts};
 use emu_devices::fdc::DriveKind;
+use emu_devices::firmware::{self, Bios, DirectBoot};
 use emu_devices::i440fx::{self, I440fx};
 use emu_devices::i8042::{self, I8042, KbcWires};
 use emu_devices::i8237::{self, Dma, DmaBoard};
@@ -28,7 +29,9 @@ use emu_devices::vga::{Vga, VgaConfig};
 
 use super::drives::{self, Media};
 use super::memory::{BoardMemory, lay_out};
+use super::kernel::kernel_plan;
 use super::{cmos, rom};
+use crate::boot::start;
 use crate::config::MachineConfig;
 use crate::machine::BuildError;
 
@@ -87,7 +90,7 @@ impl Interrupts {
 pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let firmware = match &config.bios {
         Some(path) => rom::read_firmware(path)?,
-        None => Vec::new(),
+        None => firmware::rom::image(),
     };
     let video = config.vga_bios.as_deref().map(rom::read_video_bios).transpose()?.unwrap_or_default();
     let media = Media::open(config)?;
@@ -101,7 +104,13 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     drives::install(b, &interrupts, media);
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
-    Ok(System::new(config.cpu, mem, bus))
+    let mut system = System::new(config.cpu, mem, bus);
+    if config.bios.is_none() {
+        let plan = kernel_plan(config)?;
+        let direct = plan.map(|plan| Box::new(move |sys: &mut System| start(&plan, sys)) as DirectBoot);
+        Bios::new(direct).install(&mut system);
+    }
+    Ok(system)
 }
 
 /// The chips of the system board that every AT has.
