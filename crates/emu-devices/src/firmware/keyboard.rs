@@ -120,7 +120,12 @@ fn modifier(g: &mut Guest<'_>, byte: u8, grey: bool) -> Served<bool> {
         (0x2A, false) => put_bit(g, SHIFT, LEFT_SHIFT, down)?,
         (0x36, false) => put_bit(g, SHIFT, RIGHT_SHIFT, down)?,
         (0x1D, _) => {
-            put_bit(g, if grey { KEYBOARD_FLAGS } else { SHIFT_HELD }, if grey { RIGHT_CTRL } else { LEFT_CTRL }, down)?;
+            put_bit(
+                g,
+                if grey { KEYBOARD_FLAGS } else { SHIFT_HELD },
+                if grey { RIGHT_CTRL } else { LEFT_CTRL },
+                down,
+            )?;
             let held = g.bda::<u8>(SHIFT_HELD)? & LEFT_CTRL | g.bda::<u8>(KEYBOARD_FLAGS)? & RIGHT_CTRL;
             put_bit(g, SHIFT, CTRL, held != 0)?;
         }
@@ -270,11 +275,27 @@ fn code_of(scan: u8, grey: bool, shift: u8) -> Option<u16> {
         _ if grey => None,
         0x47..=0x53 => keypad(scan, shift),
         0x3B..=0x44 => {
-            let base = if alt { 0x68 } else if ctrl { 0x5E } else if shifted { 0x54 } else { 0x3B };
+            let base = if alt {
+                0x68
+            } else if ctrl {
+                0x5E
+            } else if shifted {
+                0x54
+            } else {
+                0x3B
+            };
             word(base + scan - 0x3B, 0)
         }
         0x57 | 0x58 => {
-            let base = if alt { 0x8B } else if ctrl { 0x89 } else if shifted { 0x87 } else { 0x85 };
+            let base = if alt {
+                0x8B
+            } else if ctrl {
+                0x89
+            } else if shifted {
+                0x87
+            } else {
+                0x85
+            };
             word(base + scan - 0x57, 0)
         }
         0x56 if !ctrl && !alt => word(scan, if shifted { b'|' } else { b'\\' }),

@@ -28,8 +28,8 @@ use emu_devices::port92::{Port92, Port92Wires};
 use emu_devices::vga::{Vga, VgaConfig};
 
 use super::drives::{self, Media};
-use super::memory::{BoardMemory, lay_out};
 use super::kernel::kernel_plan;
+use super::memory::{BoardMemory, lay_out};
 use super::{cmos, rom};
 use crate::boot::start;
 use crate::config::MachineConfig;

@@ -5,8 +5,8 @@ use emu_core::cpu::seg;
 use super::super::bda::{FLOPPY_COUNT, FLOPPY_MEDIA, FLOPPY_MOTOR, FLOPPY_SEEK};
 use super::super::guest::{Guest, Served};
 use super::super::rom;
-use super::transfer::{Unit, with_medium};
 use super::status;
+use super::transfer::{Unit, with_medium};
 use crate::fdc::{DriveKind, Fdc};
 use crate::geometry::Geometry;
 
