@@ -192,3 +192,45 @@ fn handlers_and_decoded_forms_give_the_same_bits() {
         }
     }
 }
+
+/// A machine in 64-bit mode, without paging's help: tables at 10000h map the first 2 MiB, code starts at 1000h.
+fn machine_64(code: &[u8]) -> System {
+    use emu_core::cpu::bits::{CR0_PE, CR0_PG, CR4_OSFXSR, CR4_PAE, EFER_LMA, EFER_LME};
+    let mut mem = PhysMem::new(0x20_0000, 0).unwrap();
+    mem.map(0, 0x20_0000, Target::Pool(0));
+    mem.write(0x1000, code);
+    mem.store(0x1_0000, 0x1_1003u64);
+    mem.store(0x1_1000, 0x1_2003u64);
+    mem.store(0x1_2000, 0x83u64);
+    let mut sys = System::new(Model::new(Kind::X64V3), mem, Bus::new(ClockRate::DEFAULT, 1));
+    sys.reset();
+    sys.cpu.cr3 = 0x1_0000;
+    sys.cpu.cr4 = CR4_PAE | CR4_OSFXSR;
+    sys.cpu.efer = EFER_LMA | EFER_LME;
+    sys.cpu.cr0 = CR0_PE | CR0_PG;
+    sys.cpu.set_segment(seg::CS, Segment::from_descriptor(8, 0x0000_FFFF, 0x00AF_9B00));
+    sys.cpu.set_segment(seg::SS, Segment::from_descriptor(16, 0x0000_FFFF, 0x00CF_9300));
+    sys.cpu.refresh_segments();
+    sys.cpu.rip = 0x1000;
+    sys.cpu.regs[4] = 0xF000;
+    sys
+}
+
+#[test]
+fn every_byte_register_has_its_own_place() {
+    let mut a = CodeAssembler::new(64).unwrap();
+    for (i, r) in [spl, bpl, sil, dil, r8b, r9b, r15b].into_iter().enumerate() {
+        a.mov(r, 0x41 + i as i32).unwrap();
+    }
+    a.mov(ah, 0x51).unwrap();
+    a.mov(byte_ptr(0x8000), dil).unwrap();
+    a.cmp(byte_ptr(0x8000), dil).unwrap();
+    a.sete(r10b).unwrap();
+    a.hlt().unwrap();
+    let mut sys = machine_64(&a.assemble(0x1000).unwrap());
+    assert_eq!(sys.run(Ticks(100)), Stop::Asleep);
+    let low = |i: usize| sys.cpu.regs[i] & 0xFF;
+    let seen: Vec<u64> = [4, 5, 6, 7, 8, 9, 15].into_iter().map(low).collect();
+    assert_eq!(seen, [0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47]);
+    assert_eq!((sys.cpu.regs[0] >> 8 & 0xFF, low(10)), (0x51, 1));
+}

@@ -21,7 +21,8 @@ pub(crate) fn segment_index(r: Register) -> usize {
 /// Where a register's value lies: its number, and whether it is bits 15:8 (AH, CH, DH, BH).
 pub(crate) fn register_place(r: Register) -> (usize, bool) {
     let high = matches!(r, Register::AH | Register::CH | Register::DH | Register::BH);
-    (if high { r.number() - 4 } else { r.number() }, high)
+    // The decoder's own numbers count AH to BH and SPL to DIL one after the other.
+    (r.full_register().number(), high)
 }
 
 /// Registers by their names.
