@@ -271,7 +271,7 @@ fn version(a: &mut Asm, shared: &Shared, signature: u32) -> Emit {
     a.here(&mut small)?;
     a.xor(dx, dx)?;
     a.call(shared.print.decimal)?;
-    shared.print.say(a, super::layout::DIM, " stepping ")?;
+    shared.print.say(a, super::layout::DIM, " step ")?;
     a.mov(ax, bx)?;
     a.and(ax, 15)?;
     a.xor(dx, dx)?;

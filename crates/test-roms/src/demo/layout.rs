@@ -104,6 +104,10 @@ pub(super) fn machine() -> Cells {
             cells.text(row + n, column, LABEL, label);
         }
     }
+    // What the BIOS does not list stays so.
+    for row in [0, 3] {
+        cells.text(PORTS.row as usize + row, PORTS.column as usize + 9, DIM, "none");
+    }
     cells
 }
 

@@ -45,7 +45,7 @@ struct Vars {
     early: u32,
 }
 
-/// A routine that shows the picture until a key is pressed, if there is a VGA. Leaves the graphics mode on.
+/// A routine that shows the picture until a key is pressed, if the adapter has that mode. Leaves the graphics mode on.
 pub(super) fn emit(a: &mut Asm, data: u16) -> Result<CodeLabel, IcedError> {
     let palette = palette();
     let vars = Vars {
@@ -60,14 +60,15 @@ pub(super) fn emit(a: &mut Asm, data: u16) -> Result<CodeLabel, IcedError> {
     let turn = turn_palette(a, &vars)?;
     let (mut vga, mut end) = (a.create_label(), a.create_label());
     let entry = a.mark()?;
-    a.mov(ax, 0x1A00)?;
+    a.mov(ax, 0x0013)?;
     a.int(0x10)?;
-    a.cmp(al, 0x1A)?;
+    a.mov(ah, 0x0F)?; // which mode is it now?
+    a.int(0x10)?;
+    a.and(al, 0x7F)?;
+    a.cmp(al, 0x13)?;
     a.je(vga)?;
     a.ret()?;
     a.here(&mut vga)?;
-    a.mov(ax, 0x0013)?;
-    a.int(0x10)?;
     a.mov(ax, 0xA000u32)?;
     a.mov(es, ax)?;
     a.call(turn)?;

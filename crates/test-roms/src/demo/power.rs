@@ -1,4 +1,5 @@
-//! Power-off by APM [APM 1.2 function 07h]; a PC without it is halted.
+//! Power-off by APM [APM 1.2 function 07h]. Without it, an emulator (by its debug console) is asked to exit; a PC that
+//! goes on after both is halted.
 
 use iced_x86::code_asm::*;
 
@@ -28,7 +29,13 @@ pub(super) fn emit(a: &mut Asm) -> Result<CodeLabel, IcedError> {
     a.here(&mut no_apm)?;
     layout::set_text_mode(a)?;
     layout::copy_screen(a, template)?;
-    let stop = a.mark()?;
+    let mut stop = a.create_label();
+    a.in_(al, 0xE9)?;
+    a.cmp(al, 0xE9u32)?;
+    a.jne(stop)?;
+    a.xor(al, al)?;
+    a.out(0xF4, al)?;
+    a.here(&mut stop)?;
     a.cli()?;
     a.hlt()?;
     a.jmp(stop)?;
