@@ -21,12 +21,21 @@ pub(super) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
     apply(args, &mut config);
     let what = match &args.image {
         Some(image) => attach(&mut config, image)?,
+        None if asks_for_nothing(&config) => {
+            config.demo = Some(test_roms::demo_image());
+            "the demo; give an image to boot that".into()
+        }
         None => describe_boot(&config),
     };
     kernel_options(args, &mut config)?;
     let machine = Machine::new(config)?;
     let summary = format!("{what} on a {}", describe_machine(&machine.config));
     Ok(Chosen { machine, summary })
+}
+
+/// Whether there is nothing to start but the demo: not even an empty drive or firmware was asked for.
+fn asks_for_nothing(c: &MachineConfig) -> bool {
+    c.kernel.is_none() && c.bios.is_none() && c.floppies.is_empty() && c.disks.is_empty() && c.cdroms.is_empty()
 }
 
 /// Options of the command line override the files.
