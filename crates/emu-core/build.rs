@@ -1,4 +1,5 @@
 //! Decides how ops reach their successors: by tail calls where the build optimises them, by a trampoline elsewhere.
+#![allow(clippy::disallowed_methods, reason = "a build script runs on the host, and reads what cargo tells it")]
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(emu_chain)");

@@ -68,16 +68,6 @@ impl HostPage {
         unsafe { self.0.add(offset).cast::<T>().write_unaligned(v.le()) }
     }
 
-    /// Bytes `[offset, offset + len)` of the page, cut at its end.
-    #[inline]
-    pub(crate) fn bytes<'a>(self, offset: usize, len: usize) -> &'a [u8] {
-        let offset = offset.min(PAGE_SIZE as usize);
-        let len = len.min(PAGE_SIZE as usize - offset);
-        debug_assert!(!self.0.is_null());
-        // SAFETY: inside the page (cut above); callers drop the slice before they write guest memory.
-        unsafe { core::slice::from_raw_parts(self.0.add(offset), len) }
-    }
-
     /// Copies `len` bytes forward from `from` to `to`, byte by byte in effect: overlap repeats the pattern, as MOVSB does.
     pub(crate) fn copy_forward(to: HostPage, to_at: usize, from: HostPage, from_at: usize, len: usize, grain: usize) {
         let page = PAGE_SIZE as usize;
