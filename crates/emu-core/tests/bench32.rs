@@ -1,5 +1,6 @@
 //! A bare-metal guest of the shared benchmark: protected mode, paging, INT 80h, SYSENTER, page faults and CR3 reloads,
 //! each with a checksum that a known machine printed.
+#![allow(clippy::disallowed_methods, reason = "tests read their guests from the host")]
 
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::block::{Block, Health};
 use super::op::{Arena, OpRef};
-use super::{ARENA_LIMIT, BUCKETS, Engine, NONE, chain};
+use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, chain};
 use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
 
 fn bucket(key: u64, mode: u16) -> usize {
@@ -14,21 +14,34 @@ impl Engine {
     /// The block at pool offset `key` for `mode`, if it is decoded and its bytes are still right. If it crosses a page, the
     /// caller checks that its second page still follows the first.
     pub(crate) fn find(&mut self, mem: &mut PhysMem, key: u64, mode: u16) -> Option<u32> {
-        let mut i = self.buckets[bucket(key, mode)];
-        while i != NONE {
-            let b = &self.blocks[i as usize];
-            if b.key == key && b.mode == mode && b.health != Health::Dead {
-                break;
-            }
-            i = b.next_in_bucket;
-        }
-        if i == NONE {
-            return None;
-        }
+        let i = self.first_of(key, mode)?;
         if self.block(i).health == Health::Suspect && !self.revive(mem, i) {
             return None;
         }
         Some(i)
+    }
+
+    /// The first block of `key` and `mode` that is not dead; dead ones on the way leave their bucket's list, which
+    /// self-modifying code would make ever longer.
+    fn first_of(&mut self, key: u64, mode: u16) -> Option<u32> {
+        let slot = bucket(key, mode);
+        let (mut i, mut previous) = (self.buckets[slot], NONE);
+        while i != NONE {
+            let b = &self.blocks[i as usize];
+            let next = b.next_in_bucket;
+            if b.health == Health::Dead {
+                match previous {
+                    NONE => self.buckets[slot] = next,
+                    p => self.blocks[p as usize].next_in_bucket = next,
+                }
+            } else if b.key == key && b.mode == mode {
+                return Some(i);
+            } else {
+                previous = i;
+            }
+            i = next;
+        }
+        None
     }
 
     /// Compares a suspect block with memory: either it is good again, or dead.
@@ -156,7 +169,7 @@ impl Engine {
 
     /// Whether decoded code has outgrown its memory.
     pub(crate) fn is_full(&self) -> bool {
-        self.arena.bytes() > ARENA_LIMIT
+        self.arena.bytes() > ARENA_LIMIT || self.blocks.len() > BLOCK_LIMIT || self.cold.len() > COLD_LIMIT
     }
 
     /// Throws all decoded code away. Only between blocks.

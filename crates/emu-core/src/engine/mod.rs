@@ -53,8 +53,11 @@ pub(crate) struct Engine {
 
 const BUCKETS: usize = 1 << 15;
 const NONE: u32 = u32::MAX;
-/// When decoded code takes more than this, all of it is thrown away.
-const ARENA_LIMIT: usize = 40 << 20;
+/// When decoded code takes more than any of these, all of it is thrown away: bytes of ops, blocks (some 200 bytes each),
+/// instructions kept in decoded form (48 bytes each). Together they stay below 64 MiB.
+const ARENA_LIMIT: usize = 24 << 20;
+const BLOCK_LIMIT: usize = 100_000;
+const COLD_LIMIT: usize = 300_000;
 
 impl Engine {
     pub(crate) fn new(model: &crate::cpu::Model) -> Engine {

@@ -228,7 +228,9 @@ impl System {
         if self.entry(self.cpu.mode).is_ok()
             && generation == self.engine.generation()
             && let Some(entry) = self.engine.jump_target(lin, self.cpu.mode.0)
+            && self.engine.block(entry.imm()).second_page.is_none()
         {
+            // A block that crosses a page must be looked up each time: the next page may be another one by then.
             edge.set_edge(entry);
         }
     }
