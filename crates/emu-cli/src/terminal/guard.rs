@@ -36,7 +36,7 @@ impl Drop for TerminalGuard {
 }
 
 /// Gives the terminal back, once. Errors have nobody left to read them.
-fn restore() {
+pub(crate) fn restore() {
     if ACTIVE.swap(false, Ordering::SeqCst) {
         let mut out = stdout();
         let _ = out.write_all(LEAVE).and_then(|()| out.flush());

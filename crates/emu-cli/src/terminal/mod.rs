@@ -14,7 +14,7 @@ use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use emu_machine::host::{Command, Frame, Show};
 
 use guard::TerminalGuard;
-pub(crate) use guard::restore_on_panic;
+pub(crate) use guard::{restore, restore_on_panic};
 use menu::Menu;
 use paint::Painter;
 use view::compose;
