@@ -9,6 +9,11 @@ use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect
 use super::args::RunArgs;
 use super::exit::Failure;
 
+/// A boot sector in a smaller file than this stands on a diskette: no hard disk was ever that small.
+const SMALLEST_DISK: u64 = COMMON_FLOPPY;
+/// Bytes of a diskette of 1440K.
+const COMMON_FLOPPY: u64 = 1_474_560;
+
 /// A built machine, and what was chosen, in one line.
 pub(super) struct Chosen {
     pub(super) machine: Machine,
@@ -116,6 +121,11 @@ fn attach(c: &mut MachineConfig, image: &ImageSpec) -> Result<String, Failure> {
             c.cdroms.insert(0, Some(image.clone()));
             boot(c, "d".into());
             Ok(format!("{name} is a CD: booting from it"))
+        }
+        Content::Disk if size < SMALLEST_DISK => {
+            c.floppies.insert(0, Some(ImageSpec { size: Some(COMMON_FLOPPY), ..image.clone() }));
+            boot(c, "a".into());
+            Ok(format!("{name} is a boot floppy cut short: filled up to 1440K, booting from A:"))
         }
         Content::Disk => {
             c.disks.insert(0, image.clone());

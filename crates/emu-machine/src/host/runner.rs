@@ -259,12 +259,13 @@ impl Runner {
     }
 
     fn run_script(&mut self) {
-        if self.options.script.is_finished() {
-            if self.options.end_with_script {
-                self.end.get_or_insert(End::ScriptDone);
-            }
-            return;
+        self.do_due_steps();
+        if self.options.end_with_script && self.options.script.is_finished() {
+            self.end.get_or_insert(End::ScriptDone);
         }
+    }
+
+    fn do_due_steps(&mut self) {
         let machine = &self.machine;
         let steps = self.options.script.step(machine.system.now(), || machine.screen_text());
         for step in steps {
