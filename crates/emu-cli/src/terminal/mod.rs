@@ -7,7 +7,7 @@ mod paint;
 mod view;
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
@@ -21,6 +21,9 @@ use view::compose;
 
 /// How long a look for keys takes at the most; then the screen is looked at.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long the display's thread may take to end.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The display's thread, which ends when the machine drops its sender of frames.
 pub(crate) struct Terminal {
@@ -44,9 +47,13 @@ impl Terminal {
         Ok(Terminal { thread })
     }
 
-    /// Waits until the terminal is as it was.
+    /// Waits until the terminal is as it was. Where the terminal is gone, its thread may hang in a read: it is left there.
     pub(crate) fn finish(self) {
-        let _ = self.thread.join();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        restore();
     }
 }
 
