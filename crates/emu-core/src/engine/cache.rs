@@ -188,7 +188,7 @@ impl Engine {
         self.arena = Arena::default();
         self.lookup_op = self.arena.push(&mut vec![chain::lookup_slot()]);
         self.jumps.clear(self.lookup_op);
-        self.patched = None;
+        self.patched.clear();
         self.generation = self.generation.wrapping_add(1);
         self.trampoline = None;
     }

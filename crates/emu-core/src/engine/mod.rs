@@ -40,8 +40,9 @@ pub(crate) struct Engine {
     pub(crate) table: ExecTable,
     /// An op that looks RIP up: the target of every edge that can't be linked.
     pub(crate) lookup_op: OpRef,
-    /// The op whose handler is replaced so that the chain stops there, and its own handler.
-    patched: Option<(OpRef, Handler)>,
+    /// The ops whose handlers are replaced so that the chain stops there, and their own handlers: one for a deadline, one
+    /// for a slow path that must stop before it.
+    patched: Vec<(OpRef, Handler)>,
     /// Rises when all decoded code is thrown away.
     generation: u32,
     /// Where the trampoline goes next.
@@ -73,7 +74,7 @@ impl Engine {
             jumps: Jumps::new(lookup_op),
             table: ExecTable::new(model),
             lookup_op,
-            patched: None,
+            patched: Vec::new(),
             generation: 0,
             trampoline: None,
             slots: Vec::new(),
@@ -102,8 +103,8 @@ impl Engine {
 
     /// Makes the chain stop at `op`.
     pub(crate) fn stop_at(&mut self, op: OpRef) {
-        if self.patched.is_none() {
-            self.patched = Some((op, op.run()));
+        if self.patched.iter().all(|p| p.0 != op) {
+            self.patched.push((op, op.run()));
             op.set_run(chain::stop_here);
         }
     }
@@ -111,7 +112,7 @@ impl Engine {
     /// Takes back what [`Self::stop_at`] did.
     #[inline]
     pub(crate) fn unpatch(&mut self) {
-        if let Some((op, run)) = self.patched.take() {
+        while let Some((op, run)) = self.patched.pop() {
             op.set_run(run);
         }
     }
