@@ -1,5 +1,13 @@
 //! The `emu` command.
 
+/// `eprintln!` that does not panic when nobody is left to read, as on a closed terminal.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod run;
 mod terminal;
 
@@ -31,7 +39,7 @@ fn main() -> std::process::ExitCode {
     match script.unwrap_or_else(|| Ok(Vec::new())).and_then(|script| run::run(*args, script)) {
         Ok(code) => code.into(),
         Err(failure) => {
-            eprintln!("emu: {}", failure.message);
+            say!("emu: {}", failure.message);
             failure.code.into()
         }
     }

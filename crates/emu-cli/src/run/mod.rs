@@ -25,7 +25,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     let display = display_of(&args)?;
     let chosen = choose(&args)?;
     if !args.quiet {
-        eprintln!("emu: {}", chosen.summary);
+        say!("emu: {}", chosen.summary);
     }
     let config = chosen.machine.config.clone();
     let (commands, inbox) = unbounded();
@@ -36,7 +36,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
         None => None,
     };
     if !args.quiet {
-        notices.iter().for_each(|n| eprintln!("emu: {n}"));
+        notices.iter().for_each(|n| say!("emu: {n}"));
     }
     signals::forward(&commands).map_err(|e| Failure::host(format!("signals: {e}")))?;
     let (show, terminal) = match display {
@@ -103,15 +103,15 @@ fn open_serials(
 /// Says how it ended.
 fn report(args: &RunArgs, mut machine: Machine, end: &End, unfinished: Option<&str>, dropped: u64) {
     if dropped > 0 {
-        eprintln!("emu: {dropped} bytes of serial output were dropped: nobody took them");
+        say!("emu: {dropped} bytes of serial output were dropped: nobody took them");
     }
     if let Some(line) = exit::describe(end, unfinished).filter(|_| !args.quiet || code_of(end, false) != 0) {
-        eprintln!("emu: {line}");
+        say!("emu: {line}");
     }
     if matches!(end, End::TripleFault | End::Dead) {
-        eprint!("{}", describe_cpu(&mut machine.system));
+        say!("{}", describe_cpu(&mut machine.system).trim_end());
     }
     if args.state_hash {
-        eprintln!("emu: tick {} state {}", machine.system.now().0, machine.system.hash());
+        say!("emu: tick {} state {}", machine.system.now().0, machine.system.hash());
     }
 }
