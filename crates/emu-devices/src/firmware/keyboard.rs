@@ -50,6 +50,8 @@ pub(super) fn start(g: &mut Guest<'_>) -> Served {
     g.inb(0x60);
     g.outb(0x64, 0x60);
     g.outb(0x60, 0x65);
+    // A20 closed, as every PC has it at the start: programs that pack themselves rely on addresses that wrap.
+    g.outb(0x64, 0xDD);
     Ok(())
 }
 

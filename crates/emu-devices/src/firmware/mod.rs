@@ -14,15 +14,18 @@ mod memory_map;
 mod mouse;
 mod parallel;
 mod pci;
+mod pci_setup;
 mod post;
 pub mod rom;
 mod serial;
 mod services;
+mod tables;
 mod video;
 
 use emu_core::{Firmware, State, StateError, StateReader, StateWriter, System};
 
 use guest::{Guest, Served};
+pub use pci::pirq_of;
 use rom::service;
 
 /// What happens instead of a boot sector: memory is filled, and the CPU stands at a kernel's entry.

@@ -9,6 +9,20 @@ const UNSUPPORTED: u8 = 0x81;
 const NOT_FOUND: u8 = 0x86;
 const BAD_REGISTER: u8 = 0x87;
 
+/// Ports of the power management.
+pub(super) const PM_BASE: u16 = 0xB000;
+
+/// The PIRQ (0 = A) that `pin` (0 = INTA) of a device on bus 0 leads to: each slot starts with the next.
+#[must_use]
+pub fn pirq_of(device: u8, pin: u8) -> usize {
+    usize::from(device.wrapping_add(pin).wrapping_sub(1) & 3)
+}
+
+/// The interrupt that POST routes a PIRQ to.
+pub(super) fn interrupt_of(pirq: usize) -> u8 {
+    if pirq < 2 { 10 } else { 11 }
+}
+
 /// An address as BX holds it.
 fn from_bx(bx: u16) -> PciAddress {
     PciAddress { bus: (bx >> 8) as u8, device: (bx >> 3) as u8 & 31, function: bx as u8 & 7 }

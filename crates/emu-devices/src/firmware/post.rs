@@ -4,7 +4,7 @@ use emu_core::cpu::{reg, seg};
 
 use super::guest::{Guest, Served};
 use super::rom::{SEGMENT, at};
-use super::{Bios, bda, clock, disk, keyboard, parallel, serial, video};
+use super::{Bios, bda, clock, disk, keyboard, parallel, pci_setup, serial, tables, video};
 
 /// Where the stack is until something boots.
 const STACK: u16 = 0x7000;
@@ -66,7 +66,9 @@ impl Bios {
         g.sys.cpu.regs[reg::RSP] = STACK.into();
         self.scan = 0xC000;
         interrupt_controllers(g);
-        g.outb(0x92, 0x02);
+        g.outb(0x64, 0xDF); // A20 is open until the tables are written
+        pci_setup::start(g);
+        tables::write(g);
         let warm: u16 = g.bda(bda::WARM_START)?;
         g.poke_bytes(0x400, &[0; 0x100])?;
         g.set_bda(bda::WARM_START, warm)?;

@@ -68,7 +68,10 @@ pub(super) fn fail(g: &mut Guest<'_>, code: u8) -> Served {
 fn gate_a20(g: &mut Guest<'_>) -> Served {
     let port = g.inb(0x92);
     match g.al() {
-        0 => g.outb(0x92, port & !(FAST_A20 | 1)),
+        0 => {
+            g.outb(0x64, 0xDD);
+            g.outb(0x92, port & !(FAST_A20 | 1));
+        }
         1 => g.outb(0x92, port & !1 | FAST_A20),
         2 => {
             let open = g.sys.mem.a20();
