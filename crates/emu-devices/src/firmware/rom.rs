@@ -114,6 +114,12 @@ pub mod at {
     pub const INT_05: u16 = 0xFF54;
     /// Where the processor starts.
     pub const RESET: u16 = 0xFFF0;
+    /// Static state of the VGA (INT 10h, AH = 1Bh).
+    pub const VIDEO_STATE: u16 = 0x0FA0;
+    /// The card's name.
+    pub const VBE_NAME: u16 = 0x0FC0;
+    /// Far call that sets a bank.
+    pub const VBE_BANK: u16 = 0x0FE0;
     /// The 8 × 8 font, whole.
     pub const FONT_8: u16 = 0x1000;
     /// The 8 × 14 font.
@@ -140,6 +146,8 @@ const FLOPPY_DRIVES: [[u8; 13]; 5] = [
     [0xAF, 0x02, 0x25, 2, 18, 0x1B, 0xFF, 0x6C, 0xF6, 0x0F, 0x08, 79, 0x00],
     [0xAF, 0x02, 0x25, 2, 36, 0x1B, 0xFF, 0x53, 0xF6, 0x0F, 0x08, 79, 0xC0],
 ];
+/// Modes 0-7 and 0Dh-13h; 200, 350, 400 lines; 2 of 8 fonts; what functions there are [PS/2 TR, INT 10h, AH = 1Bh].
+const VIDEO_STATE: [u8; 16] = [0xFF, 0xE0, 0x0F, 0, 0, 0, 0, 0x07, 2, 8, 0xFF, 0x0E, 0, 0, 0x3F, 0];
 /// INT 15h, AH = C0h: length, model, submodel, revision, features: 2nd 8259, RTC, keyboard intercept; EBDA.
 const CONFIGURATION: [u8; 10] = [8, 0, MODEL, 1, 0, 0x74, 0, 0, 0, 0];
 
@@ -265,6 +273,10 @@ impl Rom {
         for (number, table) in (1..).zip(FLOPPY_DRIVES) {
             self.put(floppy_table(number), &table);
         }
+        self.put(at::VIDEO_STATE, &VIDEO_STATE);
+        self.put(at::VBE_NAME, b"emu VBE\0");
+        // MOV AX, 4F05h; INT 10h; RETF
+        self.put(at::VBE_BANK, &[0xB8, 0x05, 0x4F, 0xCD, 0x10, 0xCB]);
         self.put(at::FONT, &FONT_8X8[..1024]);
         self.put(at::FONT_8, FONT_8X8);
         self.put(at::FONT_14, crate::font::FONT_8X14);

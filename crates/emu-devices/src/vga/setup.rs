@@ -13,6 +13,11 @@ const BLANK: [u8; 2] = [b' ', 0x07];
 impl Vga {
     /// Loads registers, palette and, for a text mode, the font of `mode`, and clears its memory.
     pub fn set_mode(&mut self, mem: &mut PhysMem, mode: &Mode) {
+        self.load_mode(mem, mode, true);
+    }
+
+    /// As [`Self::set_mode`]; with `clear` false, memory keeps its contents, but for a text mode's font.
+    pub fn load_mode(&mut self, mem: &mut PhysMem, mode: &Mode, clear: bool) {
         self.vbe = Vbe::default();
         self.dac.set_width(false);
         self.load_registers(mode);
@@ -20,9 +25,12 @@ impl Vga {
             *color = mode.palette.color(index);
         }
         self.dac.mask = 0xFF;
-        let mut planes = vec![0; PLANAR_BYTES as usize];
+        let mut planes =
+            if clear { vec![0; PLANAR_BYTES as usize] } else { mem.pool(self.vram, PLANAR_BYTES as usize).to_vec() };
         if mode.is_text() {
-            planes.chunks_exact_mut(4).for_each(|word| word[..2].copy_from_slice(&BLANK));
+            if clear {
+                planes.chunks_exact_mut(4).for_each(|word| word[..2].copy_from_slice(&BLANK));
+            }
             load_font(&mut planes, mode.char_height.into());
         }
         mem.pool_write(self.vram, &planes);

@@ -1,11 +1,12 @@
 //! The DSDT: the PCI root with its interrupts, the ISA devices, soft off.
 
-use super::aml::{self, Aml, device, dma, eisa_id, int, io, irq, method, name, package, resources, scope};
 use super::super::pci::{interrupt_of, pirq_of};
+use super::aml::{self, Aml, device, dma, eisa_id, int, io, irq, method, name, package, resources, scope};
 
 /// What is behind the ISA bridge: name, identifier, resources.
 fn isa_devices() -> Vec<Aml> {
-    let isa = |path: &str, id: &str, crs: &[Aml]| device(path, &[name("_HID", &eisa_id(id)), name("_CRS", &resources(crs))]);
+    let isa =
+        |path: &str, id: &str, crs: &[Aml]| device(path, &[name("_HID", &eisa_id(id)), name("_CRS", &resources(crs))]);
     let serial = |path: &str, unit: u32, base: u16, line: u8| {
         let crs = resources(&[io(base, 8), irq(line)]);
         device(path, &[name("_HID", &eisa_id("PNP0501")), name("_UID", &int(unit)), name("_CRS", &crs)])
@@ -48,7 +49,13 @@ pub(super) fn body(low: u32, cpus: u8) -> Aml {
     let bridge = device("ISA", &[vec![name("_ADR", &int(0x0001_0000))], isa_devices()].concat());
     let root = device(
         "PCI0",
-        &[name("_HID", &eisa_id("PNP0A03")), name("_UID", &int(0)), name("_CRS", &crs), name("_PRT", &routing()), bridge],
+        &[
+            name("_HID", &eisa_id("PNP0A03")),
+            name("_UID", &int(0)),
+            name("_CRS", &crs),
+            name("_PRT", &routing()),
+            bridge,
+        ],
     );
     let processors: Vec<Aml> = (0..cpus).map(|i| aml::processor(&format!("CPU{i:X}"), i)).collect();
     let off = u32::from(crate::piix4_pm::SLP_TYP_S5);

@@ -42,11 +42,12 @@ fn structures(memory: u64, signature: u32) -> (Vec<u8>, u16) {
     range.extend_from_slice(&[0x00, 0x10, 1]);
     let parts = [
         // ROM from F000h, 64 KiB; PCI, can boot from CD; ACPI.
-        structure(0, 0x0000, &[1, 2, 0, 0xF0, 3, 0, 0x80, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0xFF, 0xFF, 0xFF, 0xFF], &[
-            "emu",
-            env!("CARGO_PKG_VERSION"),
-            "01/01/2026",
-        ]),
+        structure(
+            0,
+            0x0000,
+            &[1, 2, 0, 0xF0, 3, 0, 0x80, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0xFF, 0xFF, 0xFF, 0xFF],
+            &["emu", env!("CARGO_PKG_VERSION"), "01/01/2026"],
+        ),
         structure(1, 0x0100, &system, &["emu", "PC (i440FX + PIIX3)"]),
         structure(3, 0x0300, &[1, 1, 0, 0, 0, 3, 3, 3, 2], &["emu"]),
         structure(4, 0x0400, &cpu, &["CPU 0", "emu"]),

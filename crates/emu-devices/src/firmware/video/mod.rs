@@ -1,7 +1,12 @@
 //! INT 10h: the screen [PS/2 TR, "Interrupt 10h"].
 
+mod font;
+mod graphics;
+mod info;
 mod mode;
+mod palette;
 mod text;
+mod vbe;
 
 use super::bda;
 use super::guest::{Guest, Served};
@@ -36,6 +41,10 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
             g.set_cx(shape);
             Ok(())
         }
+        0x04 => {
+            g.set_ah(0); // no light pen
+            Ok(())
+        }
         0x05 => {
             let page = g.al();
             text::show_page(g, page)
@@ -43,6 +52,8 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         0x06 | 0x07 => text::scroll_service(g),
         0x08 => text::read_cell(g),
         0x09 | 0x0A => text::write_cells(g),
+        0x0B => palette::cga(g),
+        0x0C | 0x0D => graphics::pixel_service(g),
         0x0E => {
             let (byte, page) = (g.al(), g.bda(bda::PAGE)?);
             let color = g.bl();
@@ -57,7 +68,13 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
             g.set_bh(page);
             Ok(())
         }
+        0x10 => palette::service(g),
+        0x11 => font::service(g),
+        0x12 => info::alternate(g),
         0x13 => text::write_string(g),
+        0x1A => info::combination(g),
+        0x1B => info::state(g),
+        0x4F => vbe::service(g),
         _ => Ok(()),
     }
 }

@@ -35,8 +35,9 @@ pub(super) fn set(g: &mut Guest<'_>, number: u8) -> Served {
     let clear = number & 0x80 == 0;
     let sys = &mut *g.sys;
     if let Some(vga) = sys.bus.find_mut::<Vga>() {
-        vga.set_mode(&mut sys.mem, mode);
+        vga.load_mode(&mut sys.mem, mode, clear);
     }
+    super::vbe::leave(g)?;
     g.set_bda(bda::VIDEO_MODE, mode.number)?;
     g.set_bda(bda::COLUMNS, u16::from(mode.chars.0))?;
     g.set_bda(bda::PAGE_BYTES, mode.page_bytes)?;

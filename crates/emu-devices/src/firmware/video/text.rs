@@ -2,6 +2,7 @@
 
 use super::super::bda;
 use super::super::guest::{Guest, Served};
+use super::graphics::Screen;
 
 /// What a written character's colour is.
 #[derive(Clone, Copy)]
@@ -110,6 +111,10 @@ fn cells(g: &mut Guest<'_>, at: u64, n: usize) -> Served<Vec<u8>> {
 
 /// Moves a window's lines up (or down) by `lines`, 0 for all, and blanks what is left.
 pub(super) fn scroll(g: &mut Guest<'_>, page: u8, up: bool, lines: u8, w: Window, attribute: u8) -> Served {
+    let mode = super::current(g)?;
+    if let Some(screen) = Screen::of(g, mode, page)? {
+        return screen.scroll(g, up, lines, w, attribute);
+    }
     let grid = Grid::of_page(g, page)?;
     let bottom = w.bottom.min((grid.rows - 1) as u8);
     let right = w.right.min((grid.columns - 1) as u8);
@@ -144,6 +149,12 @@ pub(super) fn scroll_service(g: &mut Guest<'_>) -> Served {
 pub(super) fn read_cell(g: &mut Guest<'_>) -> Served {
     let page = g.bh();
     let [column, row] = g.bda::<u16>(bda::CURSOR + 2 * u64::from(page & 7))?.to_le_bytes();
+    let mode = super::current(g)?;
+    if let Some(screen) = Screen::of(g, mode, page)? {
+        let c = screen.character(g, row, column)?;
+        g.set_ax(c.into());
+        return Ok(());
+    }
     let at = Grid::of_page(g, page)?.cell(row, column);
     let cell = g.peek(at)?;
     g.set_ax(cell);
@@ -154,6 +165,14 @@ pub(super) fn read_cell(g: &mut Guest<'_>) -> Served {
 pub(super) fn write_cells(g: &mut Guest<'_>) -> Served {
     let page = g.bh();
     let [column, row] = g.bda::<u16>(bda::CURSOR + 2 * u64::from(page & 7))?.to_le_bytes();
+    let mode = super::current(g)?;
+    if let Some(screen) = Screen::of(g, mode, page)? {
+        let (c, color) = (g.al(), g.bl());
+        for i in 0..g.cx().min(256) {
+            screen.draw(g, row, column.wrapping_add(i as u8), c, color)?;
+        }
+        return Ok(());
+    }
     let at = Grid::of_page(g, page)?.cell(row, column);
     for i in 0..u64::from(g.cx()).min(0x4000) {
         let at = at & !0x7FFF | (at + 2 * i) & 0x7FFF;
@@ -171,6 +190,8 @@ pub(super) fn write_cells(g: &mut Guest<'_>) -> Served {
 pub(super) fn teletype(g: &mut Guest<'_>, page: u8, c: u8, attribute: Attribute) -> Served {
     let [mut column, mut row] = g.bda::<u16>(bda::CURSOR + 2 * u64::from(page & 7))?.to_le_bytes();
     let grid = Grid::of_page(g, page)?;
+    let mode = super::current(g)?;
+    let screen = Screen::of(g, mode, page)?;
     match c {
         7 => return Ok(()),
         8 => column = column.saturating_sub(1),
@@ -178,9 +199,10 @@ pub(super) fn teletype(g: &mut Guest<'_>, page: u8, c: u8, attribute: Attribute)
         13 => column = 0,
         _ => {
             let at = grid.cell(row, column);
-            g.poke(at, c)?;
-            if let Attribute::Set(a) = attribute {
-                g.poke(at + 1, a)?;
+            match (&screen, attribute) {
+                (Some(s), Attribute::Keep(color) | Attribute::Set(color)) => s.draw(g, row, column, c, color)?,
+                (None, Attribute::Keep(_)) => g.poke(at, c)?,
+                (None, Attribute::Set(a)) => g.poke(at, u16::from_le_bytes([c, a]))?,
             }
             column = column.wrapping_add(1);
         }
@@ -191,7 +213,7 @@ pub(super) fn teletype(g: &mut Guest<'_>, page: u8, c: u8, attribute: Attribute)
     }
     if u16::from(row) >= grid.rows {
         row = (grid.rows - 1) as u8;
-        let attribute: u8 = g.peek(grid.cell(row, column) + 1)?;
+        let attribute = if screen.is_some() { 0 } else { g.peek(grid.cell(row, column) + 1)? };
         let all = Window { top: 0, left: 0, bottom: row, right: (grid.columns - 1) as u8 };
         scroll(g, page, true, 1, all, attribute)?;
     }
