@@ -157,7 +157,7 @@ pub fn plan(files: &KernelFiles, map: &[MapEntry]) -> Result<LoadPlan, BootError
 /// Checks that every segment lies in RAM and that no two overlap.
 fn check_segments(segments: &[Segment], map: &[MapEntry], what: &'static str) -> Result<(), BootError> {
     for s in segments {
-        let end = s.addr.checked_add(s.len).unwrap_or(u64::MAX);
+        let end = s.addr.saturating_add(s.len);
         if !memory_map::is_ram(map, s.addr, end) {
             return Err(BootError::NoRoom { what, from: s.addr, to: end });
         }
@@ -188,7 +188,8 @@ mod tests {
     /// Starts of files that each loader takes for its own, followed by noise.
     fn lure(kind: u8, seed: u64, len: usize) -> Vec<u8> {
         let mut rng = TestRng(seed);
-        let mut image: Vec<u8> = (0..len).map(|_| if rng.next() % 4 == 0 { rng.next() as u8 } else { 0 }).collect();
+        let mut image: Vec<u8> =
+            (0..len).map(|_| if rng.next().is_multiple_of(4) { rng.next() as u8 } else { 0 }).collect();
         let mut put = |at: usize, bytes: &[u8]| {
             if let Some(place) = image.get_mut(at..at + bytes.len()) {
                 place.copy_from_slice(bytes);
