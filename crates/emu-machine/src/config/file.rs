@@ -113,6 +113,17 @@ pub fn load_files(files: &[PathBuf]) -> Result<MachineConfig, ConfigError> {
     build(file).map_err(invalid)
 }
 
+/// Reads the text of one file. Paths in it stay as they are.
+///
+/// # Errors
+/// Any [`ConfigError`]; the file is called `machine.toml`.
+pub fn load_text(text: &str) -> Result<MachineConfig, ConfigError> {
+    let path = Path::new("machine.toml");
+    let invalid = |reason| ConfigError::Invalid { path: path.to_owned(), reason };
+    let file: File = read_table(path, text)?.try_into().map_err(|e: toml::de::Error| invalid(one_line(e.message())))?;
+    build(file).map_err(invalid)
+}
+
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

@@ -10,7 +10,7 @@ mod suggest;
 
 pub use cpu::parse_cpu;
 pub use date::RtcStart;
-pub use file::{load_files, parse_module};
+pub use file::{load_files, load_text, parse_module};
 pub use size::parse_size;
 pub use suggest::suggestion;
 

@@ -1,0 +1,10 @@
+//! See [`emu_fuzz::cpu_block`].
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| emu_fuzz::cpu_block(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    emu_fuzz::without_fuzzer(emu_fuzz::cpu_block)
+}

@@ -1,0 +1,60 @@
+//! What the fuzz targets do with their bytes. None of it may panic, hang, or allocate without bound.
+
+mod cpu;
+mod state;
+
+use std::path::PathBuf;
+
+pub use cpu::cpu_block;
+pub use state::state_load;
+
+/// A `machine.toml`.
+pub fn config_toml(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(config) = emu_machine::config::load_text(text)
+    {
+        let _ = config.check();
+    }
+}
+
+/// An image or a kernel: what it is, and if it is a kernel, how it would be started.
+pub fn disk_probe(data: &[u8]) {
+    use emu_machine::boot::{KernelFiles, pc_memory_map, plan};
+    let tail = data.get(data.len().saturating_sub(512)..).unwrap_or(data);
+    let head = data.get(..36 << 10).unwrap_or(data);
+    let _ = emu_machine::image::probe(head, tail, data.len() as u64);
+    let files = KernelFiles { image: data.to_vec(), ..KernelFiles::default() };
+    let _ = plan(&files, &pc_memory_map(64 << 20));
+}
+
+/// Runs `target` without a fuzzer: on the files that the command line names, else on pseudo-random bytes, the same
+/// ones every time.
+pub fn without_fuzzer(target: fn(&[u8])) -> std::io::Result<()> {
+    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    for file in &files {
+        target(&std::fs::read(file)?);
+    }
+    if files.is_empty() {
+        let mut random = Random(1);
+        for _ in 0..ROUNDS {
+            let len = random.next() % 256;
+            target(&(0..len).map(|_| random.next() as u8).collect::<Vec<u8>>());
+        }
+    }
+    Ok(())
+}
+
+/// Inputs of a run without a fuzzer.
+const ROUNDS: usize = 2000;
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32
+    }
+}
