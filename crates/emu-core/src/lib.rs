@@ -23,5 +23,5 @@ pub use input::{Input, Key};
 pub use mem::PhysMem;
 pub use sched::Scheduler;
 pub use state::{State, StateError, StateHash, StateReader, StateWriter};
-pub use system::{Access, Firmware, Interrupt, Stop, System, Translation, is_canonical};
+pub use system::{Access, Delivered, Firmware, Interrupt, LastBlock, Stop, System, Translation, is_canonical};
 pub use time::{ClockRate, Ticks};

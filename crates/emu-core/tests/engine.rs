@@ -234,3 +234,19 @@ fn every_byte_register_has_its_own_place() {
     assert_eq!(seen, [0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47]);
     assert_eq!((sys.cpu.regs[0] >> 8 & 0xFF, low(10)), (0x51, 1));
 }
+
+#[test]
+fn a_triple_fault_tells_what_ran_last() {
+    let code = assembled(|a| {
+        a.mov(ax, 0x1234)?;
+        a.ud2()
+    });
+    let mut sys = machine(&code);
+    sys.cpu.idtr.limit = 0;
+    assert_eq!(sys.run(Ticks(100)), Stop::TripleFault);
+    let block = sys.last_block();
+    assert_eq!((block.location, block.bitness), (0x1000, 16));
+    assert_eq!(block.instructions, [vec![0xB8, 0x34, 0x12], vec![0x0F, 0x0B]]);
+    let last = sys.last_interrupts().last().unwrap();
+    assert_eq!((last.interrupt.vector, last.rip, last.at), (6, 0x1003, Ticks(1)));
+}

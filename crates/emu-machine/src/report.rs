@@ -1,9 +1,11 @@
-//! What a person gets to read when a machine has died: registers, and the code at the instruction pointer.
+//! What a person gets to read when a machine has died: registers, the code at the instruction pointer, the last
+//! instructions and the last interrupts.
 
 use core::fmt::Write;
 
 use emu_core::System;
 use emu_core::cpu::{Mode, Segment};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
 const NAMES: [&str; 8] = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"];
 const SEGMENTS: [&str; 6] = ["ES", "CS", "SS", "DS", "FS", "GS"];
@@ -41,6 +43,8 @@ pub fn describe_cpu(system: &mut System) -> String {
         cpu.cr0, cpu.cr2, cpu.cr3, cpu.cr4, cpu.efer
     );
     code(&mut out, system);
+    last_instructions(&mut out, system);
+    last_interrupts(&mut out, system);
     out
 }
 
@@ -76,4 +80,35 @@ fn code(out: &mut String, system: &mut System) {
         }
     }
     out.push('\n');
+}
+
+/// The block that ran last, disassembled as if it stood where its memory is.
+fn last_instructions(out: &mut String, system: &System) {
+    let block = system.last_block();
+    if block.instructions.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "last instructions, from memory at {:x}:", block.location);
+    let mut formatter = IntelFormatter::new();
+    let mut at = block.location;
+    for bytes in &block.instructions {
+        let mut decoder = Decoder::with_ip(block.bitness, bytes, at, DecoderOptions::NONE);
+        let mut text = String::new();
+        formatter.format(&decoder.decode(), &mut text);
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let _ = writeln!(out, "  {at:8x}  {hex:<20} {text}");
+        at += bytes.len() as u64;
+    }
+}
+
+fn last_interrupts(out: &mut String, system: &System) {
+    let list = system.last_interrupts();
+    if !list.is_empty() {
+        out.push_str("last interrupts and exceptions:\n");
+    }
+    for d in list {
+        let code = d.interrupt.code.map_or_else(String::new, |c| format!(" code {c:04x}"));
+        let _ =
+            writeln!(out, "  tick {}  vector {:02x}{code}  at {:04x}:{:x}", d.at.0, d.interrupt.vector, d.cs, d.rip);
+    }
 }

@@ -87,6 +87,11 @@ impl Engine {
         &self.blocks[index as usize]
     }
 
+    /// Block `index`, unless it has been thrown away.
+    pub(crate) fn block_if_any(&self, index: u32) -> Option<&Block> {
+        self.blocks.get(index as usize)
+    }
+
     /// How many instructions of block `index`, from that of `op` on, have not retired.
     pub(crate) fn instructions_from(&self, index: u32, op: OpRef) -> u32 {
         let block = self.block(index);

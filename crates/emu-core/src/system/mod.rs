@@ -12,6 +12,7 @@ mod run;
 mod save;
 mod stack;
 mod task;
+mod trail;
 
 pub use access::is_canonical;
 pub(crate) use descriptor::{Descriptor, code_of};
@@ -21,6 +22,7 @@ pub use paging::{Access, Translation};
 pub use run::Stop;
 pub(crate) use stack::Stack;
 pub(crate) use task::Switch;
+pub use trail::{Delivered, LastBlock};
 
 use crate::bus::Bus;
 use crate::cpu::{Cpu, Fault, Model, Outcome};
@@ -73,6 +75,7 @@ pub struct System {
     pub(crate) parked: Vec<(Cpu, Tlb)>,
     /// A fault of a task switch that came too late to undo it: it belongs to the new task.
     pub(crate) late_fault: Option<Fault>,
+    trail: trail::Trail,
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
     firmware_range: core::ops::Range<u64>,
@@ -104,6 +107,7 @@ impl System {
             bus,
             parked: Vec::new(),
             late_fault: None,
+            trail: trail::Trail::default(),
             firmware: None,
             firmware_range: 0..0,
             map_generation: 0,

@@ -304,6 +304,7 @@ impl System {
     fn deliver(&mut self, interrupt: Interrupt) {
         self.at = None;
         self.leave = true;
+        self.remember(interrupt);
         self.deliver_or_shut_down(interrupt);
         self.budget -= 1;
     }
