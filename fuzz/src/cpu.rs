@@ -20,7 +20,8 @@ pub fn cpu_block(data: &[u8]) {
     run(&mut whole, TICKS);
     run(&mut cut, u64::from(choice >> 4) + 1);
     assert_eq!(whole.now(), cut.now(), "the clock depends on where the run was cut");
-    assert!(whole.hash() == cut.hash(), "the state depends on where the run was cut");
+    let same = whole.hash() == cut.hash();
+    assert!(same, "the state depends on where the run was cut:\n{:#?}\n{:#?}", whole.cpu, cut.cpu);
 }
 
 /// Runs to TICKS, at most `stretch` at a time.

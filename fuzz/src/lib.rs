@@ -28,7 +28,7 @@ pub fn disk_probe(data: &[u8]) {
 }
 
 /// Runs `target` without a fuzzer: on the files that the command line names, else on pseudo-random bytes, the same
-/// ones every time.
+/// ones every time. The input that made it panic is left in a file `crash-N`.
 pub fn without_fuzzer(target: fn(&[u8])) -> std::io::Result<()> {
     let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     for file in &files {
@@ -36,9 +36,13 @@ pub fn without_fuzzer(target: fn(&[u8])) -> std::io::Result<()> {
     }
     if files.is_empty() {
         let mut random = Random(1);
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let len = random.next() % 256;
-            target(&(0..len).map(|_| random.next() as u8).collect::<Vec<u8>>());
+            let data: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+            if let Err(panic) = std::panic::catch_unwind(|| target(&data)) {
+                std::fs::write(format!("crash-{round}"), data)?;
+                std::panic::resume_unwind(panic);
+            }
         }
     }
     Ok(())
