@@ -78,5 +78,5 @@ pub(super) const LAMPS: u64 = 0x97;
 pub(super) const WAIT_FLAG: u64 = 0x98;
 pub(super) const WAIT_LEFT: u64 = 0x9C;
 pub(super) const WAIT_ACTIVE: u64 = 0xA0;
-/// Pointer to the video save table.
-pub(super) const SAVE_TABLE: u64 = 0xA8;
+/// Print screen: 0 = idle, 1 = it prints, FFh = it failed.
+pub(super) const PRINTING: u64 = 0x100;

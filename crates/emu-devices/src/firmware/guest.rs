@@ -20,10 +20,7 @@ pub(super) struct Guest<'a> {
 }
 
 macro_rules! registers {
-    ($($get:ident $set:ident $i:expr;)*) => {$(
-        pub(super) fn $get(&self) -> u16 {
-            self.sys.cpu.regs[$i] as u16
-        }
+    ($($set:ident $i:expr;)*) => {$(
         pub(super) fn $set(&mut self, v: u16) {
             let r = &mut self.sys.cpu.regs[$i];
             *r = *r & !0xFFFF | u64::from(v);
@@ -43,11 +40,18 @@ macro_rules! halves {
     )*};
 }
 
+macro_rules! readable {
+    ($($get:ident $i:expr;)*) => {$(
+        pub(super) fn $get(&self) -> u16 {
+            self.sys.cpu.regs[$i] as u16
+        }
+    )*};
+}
+
 /// Registers by name.
 impl Guest<'_> {
-    registers! {
-        ax set_ax 0; cx set_cx 1; dx set_dx 2; bx set_bx 3; bp set_bp 5; si set_si 6; di set_di 7;
-    }
+    readable! { cx 1; dx 2; bx 3; bp 5; si 6; di 7; }
+    registers! { set_ax 0; set_cx 1; set_dx 2; set_bx 3; set_di 7; }
     halves! {
         al set_al 0, 0; cl set_cl 1, 0; dl set_dl 2, 0; bl set_bl 3, 0;
         ah set_ah 0, 8; ch set_ch 1, 8; dh set_dh 2, 8; bh set_bh 3, 8;
@@ -92,11 +96,6 @@ impl Guest<'_> {
     pub(super) fn on_stack(&mut self, offset: u64) -> Served<u16> {
         let at = self.stack(offset);
         self.peek(at)
-    }
-
-    /// The caller's flags.
-    pub(super) fn flags(&mut self) -> Served<u16> {
-        self.on_stack(4)
     }
 
     /// Sets or clears `mask` in the flags that IRET will load.

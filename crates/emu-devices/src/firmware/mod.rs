@@ -4,6 +4,7 @@
 //! public manuals for later additions; each file names its own. State that a guest can see lies in guest memory, as with
 //! any BIOS. A service never waits: one that must, returns to a stub that passes time and calls it again.
 
+mod apm;
 mod bda;
 mod boot;
 mod clock;
@@ -22,6 +23,7 @@ mod services;
 mod tables;
 mod video;
 
+use emu_core::cpu::Fault;
 use emu_core::{Firmware, State, StateError, StateReader, StateWriter, System};
 
 use guest::{Guest, Served};
@@ -68,6 +70,7 @@ impl Bios {
             service::READY => self.ready(g),
             service::WAITING => services::go_on_waiting(g),
             service::PAUSED => keyboard::paused(g),
+            0x05 => video::print_screen(g),
             0x08 => clock::tick(g),
             0x09 => keyboard::scan_code(g),
             0x0E => disk::floppy_interrupt(g),
@@ -83,13 +86,13 @@ impl Bios {
             0x1A => clock::service(g),
             0x70 => clock::rtc_interrupt(g),
             0x74 => mouse::interrupt(g),
-            _ => Ok(()),
+            _ => Err(Fault::UD),
         }
     }
 }
 
 impl Firmware for Bios {
-    fn call(&mut self, sys: &mut System, number: u8) -> Result<(), emu_core::cpu::Fault> {
+    fn call(&mut self, sys: &mut System, number: u8) -> Result<(), Fault> {
         self.serve(&mut Guest { sys }, number)
     }
 }

@@ -1,11 +1,12 @@
 //! INT 15h: what was the cassette's, and became everything else [PC/AT TR, PS/2 TR, "Interrupt 15h"].
 
-use emu_core::cpu::{reg, seg};
+use emu_core::cpu::model::Kind;
+use emu_core::cpu::{Segment, TableRegister, reg, seg};
 
 use super::bda::{EBDA_SEGMENT, WAIT_ACTIVE};
 use super::guest::{Guest, Served};
 use super::memory_map::{self, Sizes};
-use super::{clock, mouse, rom};
+use super::{apm, clock, mouse, rom};
 
 /// Function is not there.
 const UNSUPPORTED: u8 = 0x86;
@@ -21,6 +22,7 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         0x4F => g.set_carry(true),
         // Device open, close, terminate; SysReq; device busy, interrupt complete.
         0x80..=0x82 | 0x85 | 0x90 | 0x91 => succeed(g),
+        0x53 => apm::service(g),
         0x83 => event_wait(g),
         0x84 => fail(g, UNSUPPORTED),
         0x86 => wait(g),
@@ -30,6 +32,7 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
             g.set_ax(kib);
             g.set_carry(false)
         }
+        0x89 => protected_mode(g),
         0xC0 => {
             g.set_selector(seg::ES, rom::SEGMENT);
             g.set_bx(rom::at::CONFIG);
@@ -147,6 +150,45 @@ fn block_move(g: &mut Guest<'_>) -> Served {
     }
     g.sys.mem.set_a20(a20);
     succeed(g)
+}
+
+/// AH = 89h: goes on in protected mode, with the descriptors at ES:SI: 1 = GDT, 2 = IDT, 3 = DS, 4 = ES, 5 = SS, 6 = CS.
+/// BH and BL are the new first vectors of the interrupt controllers.
+fn protected_mode(g: &mut Guest<'_>) -> Served {
+    use emu_core::cpu::bits::{CR0_PE, IF};
+    if g.sys.cpu.model.kind < Kind::I80286 || g.sys.cpu.mode.is_protected() || g.is_v86() {
+        return fail(g, UNSUPPORTED);
+    }
+    let table = g.in_segment(seg::ES, g.si());
+    let mut descriptors = [(0, 0); 8];
+    for (i, d) in (0..).zip(&mut descriptors) {
+        *d = (g.peek::<u32>(table + 8 * i)?, g.peek::<u32>(table + 8 * i + 4)?);
+    }
+    let ip = g.on_stack(0)?;
+    let sp = g.sys.stack_pointer().wrapping_add(6);
+    g.outb(0x92, FAST_A20);
+    for (port, first, wiring) in [(0x20, g.bh(), 4), (0xA0, g.bl(), 2)] {
+        g.outb(port, 0x11);
+        [first, wiring, 1, 0xFF].into_iter().for_each(|w| g.outb(port + 1, w));
+    }
+    let cpu = &mut g.sys.cpu;
+    let of_table = |i: usize| {
+        let s = Segment::from_descriptor(0, descriptors[i].0, descriptors[i].1);
+        TableRegister { base: s.base, limit: s.limit as u16 }
+    };
+    (cpu.gdtr, cpu.idtr) = (of_table(1), of_table(2));
+    cpu.cr0 |= CR0_PE;
+    for (s, i) in [(seg::DS, 3), (seg::ES, 4), (seg::SS, 5), (seg::CS, 6)] {
+        cpu.seg[s] = Segment::from_descriptor(8 * i as u16, descriptors[i].0, descriptors[i].1);
+    }
+    cpu.refresh_segments();
+    cpu.set_eflags(cpu.eflags() & !IF);
+    cpu.regs[reg::RAX] &= !0xFF00;
+    cpu.rip = ip.into();
+    g.sys.set_stack_pointer(sp);
+    g.sys.flush_translations();
+    g.sys.request_leave();
+    Ok(())
 }
 
 /// AX = E820h.

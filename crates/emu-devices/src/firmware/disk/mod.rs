@@ -12,6 +12,7 @@ use emu_core::{State, StateError, StateReader, StateWriter};
 
 use super::bda;
 use super::guest::{Guest, Served};
+use super::post::EBDA;
 use crate::fdc::Fdc;
 use crate::geometry::Geometry;
 pub(super) use floppy::{interrupt as floppy_interrupt, start as start_floppies};
@@ -33,6 +34,9 @@ mod status {
     pub(super) const BAD_WRITE: u8 = 0xCC;
 }
 
+/// Offset of the disks' parameter tables in the extended data area.
+const PARAMETERS: u16 = 0x3D;
+
 /// What INT 13h knows beside the data area.
 #[derive(Default)]
 pub(super) struct Disks {
@@ -45,8 +49,16 @@ impl Disks {
     /// Counts the disks.
     pub(super) fn start(&mut self, g: &mut Guest<'_>) -> Served {
         self.emulation = None;
-        let disks = transfer::disks(g).len() as u8;
-        g.set_bda(bda::DISKS, disks)
+        let disks = transfer::disks(g);
+        g.set_bda(bda::DISKS, disks.len() as u8)?;
+        for (i, vector) in [0x41u64, 0x46].into_iter().enumerate() {
+            let off = PARAMETERS + 16 * i as u16;
+            g.poke(4 * vector, u32::from(EBDA) << 16 | u32::from(off))?;
+            let Some(&unit) = disks.get(i) else { continue };
+            let shape = self.geometry(g, 0x80 + i as u8, Unit::Disk(unit));
+            g.poke_bytes(Guest::at(EBDA, off), &shape.map_or([0; 16], parameter_table))?;
+        }
+        Ok(())
     }
 
     /// The first sector of BIOS drive `drive`.
@@ -238,6 +250,13 @@ impl Disks {
         g.set_carry(false)?;
         Ok(None)
     }
+}
+
+/// The fixed disk parameter table that INT 41h and 46h point at [PC/AT TR, "FD_TBL"].
+fn parameter_table(shape: Geometry) -> [u8; 16] {
+    let [low, high] = shape.cylinders.to_le_bytes();
+    let control = if shape.heads > 8 { 0x08 } else { 0 };
+    [low, high, shape.heads, 0, 0, 0xFF, 0xFF, 0, control, 0, 0, 0, low, high, shape.sectors, 0]
 }
 
 /// The shape in which programs see a disk: its own up to 1024 cylinders, else 63 sectors and as many heads as needed

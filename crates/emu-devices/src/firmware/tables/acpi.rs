@@ -121,7 +121,7 @@ pub(super) struct Machine {
 pub(super) fn lay_out(machine: &Machine, base: u32, facs: u32) -> (Vec<u8>, u32) {
     let mut bytes = table(b"DSDT", 1, &dsdt::body(machine.low, machine.apics.max(1)));
     let mut pointers = Vec::new();
-    let mut append = |bytes: &mut Vec<u8>, t: Vec<u8>| {
+    let append = |bytes: &mut Vec<u8>, t: Vec<u8>| {
         bytes.resize(bytes.len().next_multiple_of(16), 0);
         let at = base + bytes.len() as u32;
         bytes.extend_from_slice(&t);

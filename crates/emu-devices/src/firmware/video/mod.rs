@@ -5,8 +5,11 @@ mod graphics;
 mod info;
 mod mode;
 mod palette;
+mod print;
 mod text;
 mod vbe;
+
+pub(super) use print::print_screen;
 
 use super::bda;
 use super::guest::{Guest, Served};

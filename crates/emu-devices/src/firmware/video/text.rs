@@ -145,18 +145,21 @@ pub(super) fn scroll_service(g: &mut Guest<'_>) -> Served {
     scroll(g, page, up, lines, w, attribute)
 }
 
+/// Character and attribute of a cell; in graphics modes the attribute is 0.
+pub(super) fn cell(g: &mut Guest<'_>, page: u8, row: u8, column: u8) -> Served<u16> {
+    let mode = super::current(g)?;
+    if let Some(screen) = Screen::of(g, mode, page)? {
+        return Ok(screen.character(g, row, column)?.into());
+    }
+    let at = Grid::of_page(g, page)?.cell(row, column);
+    g.peek(at)
+}
+
 /// INT 10h, AH = 08h.
 pub(super) fn read_cell(g: &mut Guest<'_>) -> Served {
     let page = g.bh();
     let [column, row] = g.bda::<u16>(bda::CURSOR + 2 * u64::from(page & 7))?.to_le_bytes();
-    let mode = super::current(g)?;
-    if let Some(screen) = Screen::of(g, mode, page)? {
-        let c = screen.character(g, row, column)?;
-        g.set_ax(c.into());
-        return Ok(());
-    }
-    let at = Grid::of_page(g, page)?.cell(row, column);
-    let cell = g.peek(at)?;
+    let cell = cell(g, page, row, column)?;
     g.set_ax(cell);
     Ok(())
 }
