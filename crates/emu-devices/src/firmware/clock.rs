@@ -126,7 +126,10 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         }
         0x02 => {
             let [s, m, h, b] = [0, 2, 4, STATUS_B].map(|r| g.cmos(r));
-            (g.set_ch(h), g.set_cl(m), g.set_dh(s), g.set_dl(b & 1));
+            g.set_ch(h);
+            g.set_cl(m);
+            g.set_dh(s);
+            g.set_dl(b & 1);
             g.set_ax(h.into());
         }
         0x03 => {
@@ -136,7 +139,10 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         }
         0x04 => {
             let [d, m, y, c] = [7, 8, 9, CENTURY].map(|r| g.cmos(r));
-            (g.set_ch(c), g.set_cl(y), g.set_dh(m), g.set_dl(d));
+            g.set_ch(c);
+            g.set_cl(y);
+            g.set_dh(m);
+            g.set_dl(d);
             g.set_ah(0);
         }
         0x05 => {

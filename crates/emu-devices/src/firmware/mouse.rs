@@ -97,7 +97,9 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         0x06 => match bh {
             0 => {
                 let (resolution, rate): (u8, u8) = (g.peek(ebda + RESOLUTION)?, g.peek(ebda + RATE)?);
-                (g.set_bl(status), g.set_cl(resolution), g.set_dl(rate));
+                g.set_bl(status);
+                g.set_cl(resolution);
+                g.set_dl(rate);
             }
             1 | 2 => {
                 g.poke(ebda + STATUS, if bh == 2 { status | SCALED } else { status & !SCALED })?;

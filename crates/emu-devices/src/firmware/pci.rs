@@ -96,7 +96,7 @@ fn find(g: &mut Guest<'_>, all: &[PciAddress], mut is: impl FnMut(&mut Guest<'_>
 }
 
 fn access(g: &mut Guest<'_>, a: PciAddress, register: u8, size: u8, is_write: bool) -> u8 {
-    if g.di() > 0xFF || register % size != 0 {
+    if g.di() > 0xFF || !register.is_multiple_of(size) {
         return BAD_REGISTER;
     }
     match (is_write, size) {

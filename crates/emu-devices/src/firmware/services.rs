@@ -47,7 +47,10 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         0xE8 => match g.al() {
             0x01 => {
                 let (low, high) = memory_map::sizes(g).split();
-                (g.set_ax(low), g.set_bx(high), g.set_cx(low), g.set_dx(high));
+                g.set_ax(low);
+                g.set_bx(high);
+                g.set_cx(low);
+                g.set_dx(high);
                 g.set_carry(false)
             }
             0x20 => memory_range(g),

@@ -83,7 +83,9 @@ pub(super) fn service(g: &mut Guest<'_>) -> Served {
         0x15 => {
             let index = g.bl();
             let [r, gr, b] = dac(g, index);
-            (g.set_dh(r), g.set_ch(gr), g.set_cl(b));
+            g.set_dh(r);
+            g.set_ch(gr);
+            g.set_cl(b);
             Ok(())
         }
         0x17 => {
