@@ -6,12 +6,14 @@ use emu_core::cpu::model::Kind;
 use emu_core::cpu::{Model, reg};
 use emu_core::mem::Target;
 use emu_core::{ClockRate, Input, Key, PhysMem, StateReader, StateWriter, Stop, System, Ticks};
+use emu_devices::ata::Drive;
 use emu_devices::fdc::{self, DriveKind, Fdc, FdcWires, FloppyDrive};
 use emu_devices::firmware::{Bios, rom};
 use emu_devices::i8042::{I8042, KbcWires};
 use emu_devices::i8254::{I8254, PitWires};
 use emu_devices::i8259::{self, DualPic, PicKind, PicWires};
 use emu_devices::mc146818::{Mc146818, RtcWires};
+use emu_devices::piix3::{IdeWires, Piix3Ide};
 use emu_devices::vga::{Vga, VgaConfig};
 
 const MIB: u64 = 1 << 20;
@@ -78,6 +80,23 @@ fn machine(kind: Kind, code: &[u8]) -> System {
     let mut system = System::new(Model::new(kind), mem, bus);
     Bios::new(None).install(&mut system);
     system.reset();
+    system
+}
+
+/// A machine whose only drive is a hard disk of 64 MiB, that boots `code` as its master boot record.
+fn machine_with_disk(code: &[u8]) -> System {
+    let mut disk = RamDisk::zeroed(131_072);
+    let mut record = [0x90; 512];
+    record[..code.len()].copy_from_slice(code);
+    record[code.len()..code.len() + END.len()].copy_from_slice(&END);
+    record[510..].copy_from_slice(&[0x55, 0xAA]);
+    disk.write(0, &record).unwrap();
+    disk.write(1007, &[0x77; 512]).unwrap();
+    let mut system = machine(Kind::P6, &[]);
+    let drive = Drive::disk("test", Box::new(disk), None);
+    let ide = Piix3Ide::new("ide", 1, IdeWires::default(), [[Some(drive), None], [None, None]]);
+    system.bus.add(Box::new(ide));
+    system.bus.find_mut::<Mc146818>().unwrap().set_cmos(0x3D, 0x02);
     system
 }
 
@@ -313,6 +332,40 @@ fn blocks_move_above_the_first_mebibyte_with_a20_closed() {
     assert!(!system.mem.a20());
     system.mem.set_a20(true);
     assert_eq!(system.mem.load::<u32>(0x30_0000), system.mem.load::<u32>(0x7C00));
+}
+
+#[test]
+fn a_disk_boots_and_is_read_by_both_kinds_of_call() {
+    #[rustfmt::skip]
+    let code = [
+        0xB4, 0x41, 0xBB, 0xAA, 0x55, 0xCD, 0x13, 0x89, 0xDD,       // AH = 41h, BX = 55AAh; MOV BP, BX
+        0xBE, 0x50, 0x7C, 0xB4, 0x42, 0xCD, 0x13, 0x9C, 0x5F,       // packet at 7C50h; PUSHF; POP DI
+        0xB8, 0x01, 0x02, 0xB9, 0x00, 0x00, 0xB1, 0x3F, 0xB6, 0x0F, // AX = 0201h: cylinder 0, head 15, sector 63
+        0xBB, 0x00, 0xA0, 0xCD, 0x13,                               // to A000h
+        0xB4, 0x15, 0xCD, 0x13, 0x51, 0x52,                         // AH = 15h; PUSH CX; PUSH DX
+        0xB2, 0x80, 0xB4, 0x08, 0xCD, 0x13,
+    ];
+    let mut code = code.to_vec();
+    code.extend_from_slice(&END);
+    code.resize(0x50, 0x90);
+    code.extend_from_slice(&[0x10, 0, 1, 0, 0x00, 0x90, 0, 0, 0xEF, 0x03, 0, 0, 0, 0, 0, 0]); // 1007 to 0:9000h
+    let mut system = machine_with_disk(&code);
+    finish(&mut system);
+    assert!(ended(&system));
+    assert_eq!(system.cpu.regs[reg::RBP] as u16, 0xAA55, "extensions");
+    assert_eq!(system.cpu.regs[reg::RDI] & 1, 0);
+    assert_eq!([0x9000, 0xA000].map(|at| system.mem.load::<u16>(at)), [0x7777; 2]);
+    let sp = system.cpu.regs[reg::RSP] & 0xFFFF;
+    let total = u32::from(system.mem.load::<u16>(sp + 2)) << 16 | u32::from(system.mem.load::<u16>(sp));
+    assert_eq!(total, 130 * 16 * 63);
+    let [cx, dx] = [reg::RCX, reg::RDX].map(|r| system.cpu.regs[r] as u16);
+    assert_eq!((cx, dx), (0x813F, 0x0F01), "130 cylinders, 16 heads, 63 sectors; one disk");
+    let table: u32 = system.mem.load(4 * 0x41);
+    let at = u64::from(table >> 16 << 4) + u64::from(table & 0xFFFF);
+    assert_eq!(
+        (system.mem.load::<u16>(at), system.mem.load::<u8>(at + 2), system.mem.load::<u8>(at + 14)),
+        (130, 16, 63)
+    );
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! What memory there is, from CMOS, as every call tells it its own way.
 
+use emu_core::cpu::model::Kind as Processor;
+
 use super::guest::Guest;
 
 /// Bytes at the end of low RAM that hold the firmware's tables.
 pub(super) const TABLES: u64 = 0x1_0000;
 const MIB: u64 = 1 << 20;
+/// What an 80286 can reach below its ROM.
+const REACH_286: u64 = 0xFE_0000;
 
 /// Kinds of E820h [ACPI 15.1].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,11 @@ pub(super) fn sizes(g: &mut Guest<'_>) -> Sizes {
     let above_1m = u64::from(g.cmos_word(0x30)) << 10;
     let low = if above_16m > 0 { 16 * MIB + above_16m } else { MIB + above_1m };
     let high = u64::from(g.cmos_word(0x5B)) << 16 | u64::from(g.cmos(0x5D)) << 32;
-    Sizes { low, high }
+    match g.sys.cpu.model.kind {
+        Processor::I8086 | Processor::I80186 => Sizes { low: MIB, high: 0 },
+        Processor::I80286 => Sizes { low: low.min(REACH_286), high: 0 },
+        _ => Sizes { low, high },
+    }
 }
 
 impl Sizes {

@@ -7,7 +7,8 @@
 //! | 00:02.0 | VGA with dispi |
 
 use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
-use emu_core::cpu::model::Feature;
+use emu_core::cpu::model::{Feature, Kind};
+use emu_core::mem::Target;
 use emu_core::{PhysMem, System};
 use emu_devices::apic::{Apic, ApicConfig, PIN_LINT0, PIN_LINT1};
 use emu_devices::debug_ports::{self, DebugPorts};
@@ -95,6 +96,10 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let video = config.vga_bios.as_deref().map(rom::read_video_bios).transpose()?.unwrap_or_default();
     let media = Media::open(config)?;
     let BoardMemory { mut mem, rom, low } = lay_out(config.memory, &firmware, &video)?;
+    if config.cpu.kind == Kind::I80286 {
+        // Its reset vector lies at the end of its 16 MiB.
+        mem.map_split(0xFF_0000, 0x1_0000, Some(rom[i440fx::SEGMENTS - 1]), Some(Target::Open));
+    }
     let mut bus = Bus::new(config.rate, 1);
     let b = &mut bus;
     let interrupts = Interrupts::install(b, &mut mem, config);
@@ -166,7 +171,7 @@ fn peripherals(b: &mut Bus, interrupts: &Interrupts) {
 }
 
 /// The chipset.
-fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [emu_core::mem::Target; i440fx::SEGMENTS]) {
+fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [Target; i440fx::SEGMENTS]) {
     let host = b.add(Box::new(I440fx::new("i440fx", rom)));
     b.map_ports(host, 0xCF8, 4, i440fx::REGION_ADDRESS, 4);
     b.map_ports(host, 0xCFC, 4, i440fx::REGION_DATA, 4);
