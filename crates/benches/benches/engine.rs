@@ -148,7 +148,7 @@ fn x87(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.fld1()?;
     a.fldpi()?;
     a.fmul_2(st0, st1)?;
-    a.faddp_2(st1, st0)?;
+    a.db(&[0xDE, 0xC1])?; // faddp st(1), st
     a.fstp(qword_ptr(ebx))
 }
 

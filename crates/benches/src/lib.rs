@@ -6,7 +6,7 @@
 use emu_core::cpu::model::Kind;
 use emu_core::cpu::{Model, Segment, TableRegister, seg};
 use emu_core::mem::Target;
-use emu_core::{Bus, ClockRate, PhysMem, Stop, System, Ticks};
+use emu_core::{Bus, ClockRate, PhysMem, Stop, System};
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
 
@@ -100,6 +100,7 @@ fn write_tables(mem: &mut PhysMem) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use emu_core::Ticks;
     use iced_x86::code_asm::*;
 
     #[test]
