@@ -170,16 +170,19 @@ def run_bench32(emulator, log):
         command = [*qemu_floppy(BENCH32, emulator), "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4"]
     child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              stderr=subprocess.DEVNULL)
-    parts, lines, begun = {}, [], 0.0
+    parts, lines, begun, unknown = {}, [], 0.0, {}
     for line in child.stdout:
         now = cpu_so_far(child.pid)
         words = line.decode(errors="replace").split()
         lines.append(" ".join(words))
         if words[:1] == ["S"]:
             begun = now
-        elif words[:1] == ["E"]:
+        elif words[:1] == ["E"] and now >= begun:
             parts[words[1]] = (now - begun, 0)
+        elif words[:1] == ["E"]:
+            unknown[words[1]] = begun  # the process has ended already
     used = reap(child)
+    parts |= {name: (used[0] - start, 0) for name, start in unknown.items()}
     log.write_text("\n".join(lines) + "\n")
     if lines[-1:] != ["DONE"]:
         raise Failed(f"bench32 ended after '{' '.join(lines[-1:])}'")
