@@ -116,4 +116,14 @@ impl System {
     pub(crate) fn charge(&mut self, n: u64) {
         self.budget -= n as i64;
     }
+
+    /// For firmware services: lets the clock go on to `until`, as far as the next deadline allows. Returns whether it got
+    /// there; if not, the service leaves RIP at its own opcode ([`Self::insn_ip`]) and is called again, so that where
+    /// deadlines fall changes nothing.
+    pub fn pass_time(&mut self, until: Ticks) -> bool {
+        let wanted = until.since(self.now()).saturating_sub(1);
+        let possible = self.ticks_left() - 1;
+        self.charge(wanted.min(possible));
+        wanted <= possible
+    }
 }

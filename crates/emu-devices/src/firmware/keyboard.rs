@@ -1,5 +1,8 @@
 //! IRQ 1 and INT 16h: scan codes become characters [PC/AT TR, "Keyboard"; PS/2 TR, "Interrupt 16h"].
 
+use emu_core::Ticks;
+use emu_core::cpu::bits::IF;
+
 use super::bda::{
     ALT_CODE, BREAK, KEY_BUFFER, KEY_END, KEY_HEAD, KEY_START, KEY_TAIL, KEYBOARD_FLAGS, LAMPS, SHIFT, SHIFT_HELD,
 };
@@ -413,6 +416,63 @@ fn drop_head(g: &mut Guest<'_>) -> Served {
     let head: u16 = g.bda(KEY_HEAD)?;
     let after = next(g, head)?;
     g.set_bda(KEY_HEAD, after)
+}
+
+/// Polls for a key that come closer together than this are a program that waits.
+const TIGHT_US: u64 = 200;
+/// How many such polls in a row it takes.
+const MANY_POLLS: u32 = 64;
+/// How long a poll then takes.
+const REST_US: u64 = 2_000;
+
+/// Notices programs that wait for a key by polling, as DOS does at its prompt, and lets each poll take a while: the
+/// interrupt handlers still run, a key ends the wait, and the host's CPU rests.
+#[derive(Default)]
+pub(super) struct PollWatch {
+    polls: u32,
+    last: u64,
+    /// When the present poll may answer; 0 if it may at once.
+    until: u64,
+}
+
+impl PollWatch {
+    /// INT 16h, functions 01h and 11h. Returns whether the service may answer now; if not, it is called again.
+    pub(super) fn may_answer(&mut self, g: &mut Guest<'_>) -> Served<bool> {
+        let waits = matches!(g.ah(), 0x01 | 0x11) && !g.is_v86() && head(g, g.ah() == 0x11)?.is_none();
+        if !waits {
+            (self.polls, self.until) = (0, 0);
+            return Ok(true);
+        }
+        let (now, rate) = (g.sys.now(), g.sys.bus.rate());
+        if self.until == 0 {
+            let tight = now.0.saturating_sub(self.last) < rate.ticks_in_us(TIGHT_US);
+            self.polls = if tight { self.polls.saturating_add(1) } else { 0 };
+            self.last = now.0;
+            if self.polls < MANY_POLLS {
+                return Ok(true);
+            }
+            self.until = now.after(rate.ticks_in_us(REST_US)).0;
+        }
+        // As any BIOS does at this service's start; the caller's flags come back with IRET.
+        g.sys.cpu.set_eflags(g.sys.cpu.eflags() | IF);
+        if now.0 < self.until && !g.sys.pass_time(Ticks(self.until)) {
+            g.sys.cpu.rip = g.sys.insn_ip();
+            return Ok(false);
+        }
+        (self.last, self.until) = (g.sys.now().0, 0);
+        Ok(true)
+    }
+
+    /// For saved state.
+    pub(super) fn fields(&self) -> (u32, u64, u64) {
+        let Self { polls, last, until } = self;
+        (*polls, *last, *until)
+    }
+
+    /// From saved state.
+    pub(super) fn from_fields((polls, last, until): (u32, u64, u64)) -> PollWatch {
+        PollWatch { polls, last, until }
+    }
 }
 
 /// INT 16h.

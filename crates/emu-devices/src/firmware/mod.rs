@@ -42,6 +42,7 @@ pub struct Bios {
     /// Next address to look at for an option ROM, in 512-byte blocks.
     scan: u16,
     disks: disk::Disks,
+    polls: keyboard::PollWatch,
 }
 
 impl core::fmt::Debug for Bios {
@@ -80,7 +81,13 @@ impl Bios {
             0x13 => self.disks.service(g),
             0x14 => serial::service(g),
             0x15 => services::service(g),
-            0x16 => keyboard::service(g),
+            0x16 => {
+                if self.polls.may_answer(g)? {
+                    keyboard::service(g)
+                } else {
+                    Ok(())
+                }
+            }
             0x17 => parallel::service(g),
             0x19 => self.boot(g),
             0x1A => clock::service(g),
@@ -102,13 +109,16 @@ impl State for Bios {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { direct: _, scan, disks } = self;
+        let Self { direct: _, scan, disks, polls } = self;
         w.field(1, scan);
         w.part(2, disks);
+        w.field(3, &polls.fields());
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         self.scan = r.field(1)?;
-        r.part(2, &mut self.disks)
+        r.part(2, &mut self.disks)?;
+        self.polls = keyboard::PollWatch::from_fields(r.field(3)?);
+        Ok(())
     }
 }
