@@ -25,11 +25,18 @@ struct Span {
 #[derive(Debug)]
 pub(super) struct Layout {
     spans: Vec<Span>,
+    /// What the spans say of the first pages, page by page: real mode looks nowhere else, and has many spans there.
+    low: Vec<(Target, Target)>,
 }
+
+/// Pages that real mode can reach.
+const LOW_PAGES: u64 = 0x110;
 
 impl Default for Layout {
     fn default() -> Self {
-        Layout { spans: vec![Span { first: 0, read: Target::Open, write: Target::Open }] }
+        let nothing = (Target::Open, Target::Open);
+        let spans = vec![Span { first: 0, read: nothing.0, write: nothing.1 }];
+        Layout { spans, low: vec![nothing; LOW_PAGES as usize] }
     }
 }
 
@@ -44,6 +51,13 @@ impl Layout {
     /// Targets of the page that holds physical address `pa`, for reads and for writes.
     pub(super) fn lookup(&self, pa: u64) -> (Target, Target) {
         let page = pa >> PAGE_SHIFT;
+        match self.low.get(page as usize) {
+            Some(&targets) => targets,
+            None => self.find(page),
+        }
+    }
+
+    fn find(&self, page: u64) -> (Target, Target) {
         let span = &self.spans[self.spans.partition_point(|s| s.first <= page) - 1];
         (shifted(span.read, page - span.first), shifted(span.write, page - span.first))
     }
@@ -65,6 +79,9 @@ impl Layout {
             }
         }
         self.merge();
+        for page in first..end.min(LOW_PAGES) {
+            self.low[page as usize] = self.find(page);
+        }
     }
 
     fn split(&mut self, page: u64) {
@@ -99,6 +116,10 @@ mod tests {
         assert_eq!(l.lookup(0xE_FFFF), (Target::Pool(0xE_F000), Target::Pool(0xE_F000)));
         l.set(0xF_0000, 0x1_0000, Some(Target::Pool(0xF_0000)), Some(Target::Pool(0xF_0000)));
         assert_eq!(l.spans, plain);
+        l.set(0x10_E000, 0x10_0000, Some(Target::Pool(0)), None);
+        for page in 0xE0..0x120 {
+            assert_eq!(l.lookup(page << PAGE_SHIFT | 5), l.find(page), "{page:x}");
+        }
         assert_eq!(l.lookup(u64::MAX), (Target::Open, Target::Open));
     }
 }

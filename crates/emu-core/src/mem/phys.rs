@@ -161,7 +161,7 @@ impl PhysMem {
     pub fn store<T: Scalar>(&mut self, pa: u64, v: T) {
         if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
             && let Target::Pool(page) = self.target(pa).1
-            && !self.has_code(page)
+            && !self.hits_code(page + pa % PAGE_SIZE, T::SIZE)
         {
             return self.pool.host_page(page).write(pa, v);
         }

@@ -148,6 +148,10 @@ impl System {
         let (read, write) = self.mem.target(t.pa);
         let Target::Pool(pool) = read else { return };
         let writable = t.writable && write == read && !self.mem.has_code(pool);
+        if access.write && !writable {
+            // Another store would come here again: programs whose variables lie among their code do many of them.
+            return;
+        }
         self.tlb.set_user(access.user);
         self.tlb.fill(lin, self.mem.host_page(pool), pool >> 12, true, writable, t.global);
         self.tlb.set_user(self.cpu.cpl == 3);
@@ -188,7 +192,13 @@ impl System {
                 self.after_device();
             }
             _ => {
-                self.mem.write(pa, &value.to_le_bytes()[..size as usize & 15]);
+                match size {
+                    1 => self.mem.store(pa, value as u8),
+                    2 => self.mem.store(pa, value as u16),
+                    4 => self.mem.store(pa, value as u32),
+                    8 => self.mem.store(pa, value),
+                    _ => self.mem.write(pa, &value.to_le_bytes()[..size as usize & 15]),
+                }
                 self.leave |= self.mem.code_was_written();
             }
         }
