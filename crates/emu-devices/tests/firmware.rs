@@ -250,6 +250,15 @@ fn a_read_waits_for_a_key_and_knows_shift() {
 }
 
 #[test]
+fn services_let_interrupts_in() {
+    // CLI; MOV AH, 0; INT 1Ah; MOV BX, DX; next: MOV AH, 0; INT 1Ah; CMP DX, BX; JE next; CLI: until the time moves on
+    let code =
+        [0xFA, 0xB4, 0x00, 0xCD, 0x1A, 0x89, 0xD3, 0xB4, 0x00, 0xCD, 0x1A, 0x39, 0xDA, 0x74, 0xF8, 0x9C, 0x58, 0xFA];
+    let system = boot(&code);
+    assert_eq!(ax(&system) & 0x200, 0, "the caller's flags come back");
+}
+
+#[test]
 fn a_wait_takes_its_time() {
     // MOV AH, 86h; XOR CX, CX; MOV DX, 50000; INT 15h
     let start = boot(&[]).now();

@@ -66,6 +66,7 @@ impl Bios {
         g.sys.cpu.regs[reg::RSP] = STACK.into();
         self.scan = 0xC000;
         interrupt_controllers(g);
+        dma_controllers(g);
         g.outb(0x64, 0xDF); // A20 is open until the tables are written
         pci_setup::start(g);
         tables::write(g);
@@ -130,6 +131,15 @@ fn resume(g: &mut Guest<'_>, eoi: bool) -> Served {
     let (ip, cs): (u16, u16) = (g.bda(0x67)?, g.bda(0x69)?);
     g.jump(cs, ip);
     Ok(())
+}
+
+/// Clears both, and opens the slave's channel 0, through which the master's requests pass [PC/AT TR, "System Board",
+/// DMA controller].
+fn dma_controllers(g: &mut Guest<'_>) {
+    g.outb(0x0D, 0);
+    g.outb(0xDA, 0);
+    g.outb(0xD6, 0xC0);
+    g.outb(0xD4, 0);
 }
 
 /// Vectors 8 and 70h; all masked but the timer, the keyboard, floppy and the cascade.

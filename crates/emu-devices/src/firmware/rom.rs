@@ -160,9 +160,10 @@ impl Rom {
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// A service whose caller gets its flags from the stack.
+    /// A service whose caller gets its flags from the stack. It lets interrupts in, as every BIOS does: there are programs
+    /// that run with interrupts off, and ask for the time or a key until there is news.
     fn service(&mut self, at: u16, number: u8) {
-        self.put(at, &[0x0F, 0x3F, number, 0xCF]);
+        self.put(at, &[0xFB, 0x0F, 0x3F, number, 0xCF]);
     }
 
     /// A near jump that stands at `at`.
