@@ -1,0 +1,107 @@
+//! The same inputs at the same ticks lead to the same state, however the run is cut into slices, watched and paced.
+
+mod common;
+
+use common::{pc_with_floppy, shared_guest};
+use crossbeam_channel::{Receiver, unbounded};
+use emu_core::{Input, StateHash, Stop, Ticks};
+use emu_machine::Machine;
+use emu_machine::config::MachineConfig;
+use emu_machine::host::{Action, End, Runner, RunnerOptions, Script, Show};
+use emu_machine::keys::parse_keys;
+
+/// What a run was: its inputs with their ticks, and where it ended.
+struct Recording {
+    inputs: Vec<(Ticks, Input)>,
+    end: Ticks,
+    hash: StateHash,
+}
+
+/// A person's session at the prompt, up to a tick.
+fn script(end: u64) -> Vec<Action> {
+    let keys = |text| Action::Type(parse_keys(text).expect("keys"));
+    vec![Action::WaitFor("A:\\>".into()), keys("dir<enter><wait 50ms>echo x<ctrl-c><up>"), Action::UntilTicks(end)]
+}
+
+/// Runs `config` by the script in the machine's own loop.
+fn record(config: MachineConfig, end: u64, pace: bool, display: bool) -> Recording {
+    let (_keep, commands) = unbounded();
+    let (show, frames): (_, Receiver<Show>) = unbounded();
+    let watcher = std::thread::spawn(move || frames.iter().count());
+    let options = RunnerOptions {
+        pace,
+        script: Script::new(script(end), config.rate),
+        end_with_script: true,
+        attended: false,
+        timeout: None,
+        reset_on_triple_fault: false,
+        serials: Vec::new(),
+        debug: None,
+        show: display.then_some(show),
+    };
+    let mut runner = Runner::new(Machine::new(config).expect("a machine"), options, commands);
+    assert_eq!(runner.run(), End::ScriptDone);
+    let inputs = runner.input_log().to_vec();
+    let (machine, _) = runner.finish();
+    assert_eq!(watcher.join().expect("the watcher") > 0, display);
+    assert!(machine.screen_text().contains("bytes free"), "{}", machine.screen_text());
+    Recording { inputs, end: machine.system.now(), hash: machine.system.hash() }
+}
+
+/// Repeats a run in slices of `slice()` ticks, looking at the screen after each of them if `watch`.
+fn repeat(config: MachineConfig, recording: &Recording, watch: bool, mut slice: impl FnMut() -> u64) -> StateHash {
+    let mut machine = Machine::new(config).expect("a machine");
+    let mut run_to = |machine: &mut Machine, tick: Ticks| {
+        while machine.system.now() < tick {
+            let until = machine.system.now().after(slice()).min(tick);
+            assert_ne!(machine.system.run(until), Stop::TripleFault);
+            if watch {
+                let _ = machine.frame();
+            }
+        }
+    };
+    for (tick, input) in &recording.inputs {
+        run_to(&mut machine, *tick);
+        machine.system.input(input);
+    }
+    run_to(&mut machine, recording.end);
+    assert_eq!(machine.system.now(), recording.end);
+    machine.system.hash()
+}
+
+/// Numbers that are the same in every run: xorshift [Marsaglia 2003].
+fn uneven(most: u64) -> impl FnMut() -> u64 {
+    let mut x = 0x9E37_79B9_7F4A_7C15_u64;
+    move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        1 + x % most
+    }
+}
+
+/// A guest that boots, answers keys and stands at its prompt again when `end` comes.
+fn holds(name: &str, config: &MachineConfig, end: u64) {
+    let recording = record(config.clone(), end, false, false);
+    assert_eq!(recording.end, Ticks(end), "{name}");
+    assert!(recording.inputs.len() > 20, "{name}");
+    let paced = record(config.clone(), end, true, true);
+    assert_eq!((paced.end, &paced.inputs), (recording.end, &recording.inputs), "{name}: paced, with a display");
+    assert_eq!(paced.hash, recording.hash, "{name}: paced, with a display");
+    assert_eq!(repeat(config.clone(), &recording, false, || u64::MAX), recording.hash, "{name}: in one piece");
+    assert_eq!(repeat(config.clone(), &recording, true, uneven(2_000_000)), recording.hash, "{name}: in slices");
+    assert_eq!(repeat(config.clone(), &recording, false, uneven(2_000)), recording.hash, "{name}: in small slices");
+    let mut other = recording;
+    other.inputs.truncate(other.inputs.len() - 2);
+    assert_ne!(
+        repeat(config.clone(), &other, false, || u64::MAX),
+        other.hash,
+        "{name}: a key less makes no difference"
+    );
+}
+
+#[test]
+fn freedos_is_the_same_however_it_is_run() {
+    let Some(image) = shared_guest("freedos/fd1.4MB.img") else { return };
+    holds("FreeDOS", &pc_with_floppy(&image), 45_000_000);
+}
