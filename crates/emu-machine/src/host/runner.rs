@@ -167,8 +167,10 @@ impl Runner {
         if self.options.pace {
             let instant = Instant::now();
             let allowed = self.pacer.allowed(instant, now);
-            if allowed <= now {
-                return self.nap(self.pacer.until(instant, now + 1).clamp(Duration::from_millis(1), NAP));
+            if allowed < now.after(self.milliseconds(1)) {
+                // Not for each microsecond that has passed: a guest that rests would keep the host awake.
+                let next = now.after(self.milliseconds(2));
+                return self.nap(self.pacer.until(instant, next).clamp(Duration::from_millis(1), NAP));
             }
             until = until.min(allowed);
         }
