@@ -161,13 +161,14 @@ fn the_device_can_pause() {
 }
 
 #[test]
-fn verify_only_counts() {
+fn verify_paces_the_device_and_leaves_memory_alone() {
     let (mut rig, _, wire) = board(2, DmaBoard::At);
     outs(&mut rig, &FLOPPY[..8]);
     outs(&mut rig, &[(0x0B, 0x42), (0x0A, 2)]);
     request(&mut rig, wire);
     assert!(source(&mut rig).done);
-    assert_eq!(source(&mut rig).next, 0);
+    assert_eq!(source(&mut rig).next, 4, "each cycle is acknowledged");
+    assert_eq!([0x1_FFFE, 0x1_FFFF, 0x1_0000, 0x1_0001].map(|pa| rig.mem.load::<u8>(pa)), [0; 4]);
 }
 
 #[test]
