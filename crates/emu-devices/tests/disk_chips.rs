@@ -109,7 +109,7 @@ fn a_disk_is_found_by_configuration_cycles_and_interrupts_through_both_controlle
     assert_eq!(rig.in32(0xCFC) >> 8, 0x01_0180);
     rig.out32(0xCF8, 0x8000_0920);
     rig.out32(0xCFC, u32::MAX);
-    assert_eq!(rig.in32(0xCFC), 0x0000_FFF1, "16 ports");
+    assert_eq!(rig.in32(0xCFC), 0xFFFF_FFF1, "16 ports");
 
     assert_eq!(rig.in8(0x177), 0xFF, "nothing on the secondary channel");
     outs(&mut rig, &[(0x1F6, 0xE0), (0x1F2, 1), (0x1F3, 33), (0x1F4, 0), (0x1F5, 0), (0x1F7, 0x20)]);
