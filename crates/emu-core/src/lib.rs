@@ -17,6 +17,9 @@ pub mod state;
 mod system;
 pub mod time;
 
+#[doc(hidden)]
+pub use engine::survey;
+
 pub use block::{BlockBackend, BlockError};
 pub use bus::{Bus, DevCx, Device, DeviceId, Output, Sink, Wire};
 pub use input::{Input, Key};

@@ -47,7 +47,31 @@ pub(crate) struct Builder<'a> {
     pub(crate) model: Model,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// A builder that appends to empty lists; `link_base` as the field says.
+    pub(super) fn new(
+        mode: Mode,
+        model: Model,
+        slots: &'a mut Vec<Slot>,
+        places: &'a mut Vec<InsnPlace>,
+        cold: &'a mut Vec<ColdInsn>,
+        lookup_op: OpRef,
+        link_base: Option<u64>,
+    ) -> Builder<'a> {
+        Builder {
+            mode,
+            slots,
+            places,
+            cold,
+            edges: Vec::new(),
+            lookup_op,
+            link_base,
+            offset: 0,
+            flags_needed: true,
+            model,
+        }
+    }
+
     /// Begins an instruction `offset` bytes from the block's start.
     fn place(&mut self, offset: usize) {
         let slot = self.slots.len() as u16;
@@ -137,19 +161,12 @@ impl System {
         let firmware = source.key.is_some() && self.firmware_at(self.code_physical);
         let engine = &mut self.engine;
         let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
-        let mut b = Builder {
-            mode,
-            slots: &mut slots,
-            places: &mut places,
-            cold: &mut engine.cold,
-            edges: Vec::new(),
-            lookup_op: engine.lookup_op,
-            link_base: (!crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some())
-                .then_some(source.page_offset),
-            offset: 0,
-            flags_needed: true,
-            model: self.cpu.model,
-        };
+        let linkable =
+            !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some();
+        let link_base = linkable.then_some(source.page_offset);
+        let lookup_op = engine.lookup_op;
+        let model = self.cpu.model;
+        let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
         let max = if crosses || mode.has(Mode::SINGLE) || source.key.is_none() { 1 } else { MAX_INSNS };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
@@ -331,7 +348,7 @@ fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmw
 
 /// What stands behind the instructions of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// Nothing: the last one jumps, or raises a fault.
     Jump,
     /// The next block.
@@ -388,7 +405,7 @@ fn unseen_flags(insns: &[Instruction]) -> [bool; MAX_INSNS] {
 }
 
 /// Lowers what was decoded.
-fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
+pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
     let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE);
     let unseen = if fast { unseen_flags(insns) } else { [false; MAX_INSNS] };
     let (mut at, mut stale, mut i) = (0, 0, 0);

@@ -6,8 +6,40 @@ use crate::System;
 use crate::cpu::{Fault, Mode, seg};
 use crate::system::{Ending, Exit};
 
+/// Ticks that one chain may take at the most. A build in which some handler calls its successor instead of jumping to it
+/// nests a frame for each op: this bounds how deep, below what any thread's stack holds, and costs working builds one
+/// return to the dispatcher in so many ticks.
+const LONGEST: i64 = 8192;
+
+/// Bytes of stack that a chain of jumps never takes, whatever slow path it is in when it ends.
+const DEEPEST: usize = 64 << 10;
+
 /// Runs from `entry` until something stops the chain; `sys.exit` says what.
-pub(crate) fn run_chain(sys: &mut System, entry: OpRef) {
+pub(crate) fn run_chain(sys: &mut System, mut entry: OpRef) {
+    let base = 0u8;
+    sys.engine.depth.base = (&raw const base).addr();
+    loop {
+        let held = (sys.budget - LONGEST).max(0);
+        sys.budget -= held;
+        sys.deadline.0 -= held as u64;
+        sys.engine.depth.held = held;
+        follow(sys, entry);
+        sys.engine.depth.held = 0;
+        if sys.leave {
+            // The deadline may have been drawn near on purpose.
+            return;
+        }
+        sys.budget += held;
+        sys.deadline.0 += held as u64;
+        match sys.exit {
+            Exit::Deadline if held > 0 => entry = sys.engine.block(sys.block).entry,
+            _ => return,
+        }
+    }
+}
+
+/// Runs one chain.
+fn follow(sys: &mut System, entry: OpRef) {
     #[cfg(emu_chain)]
     (entry.run())(sys, entry);
     #[cfg(not(emu_chain))]
@@ -32,6 +64,12 @@ pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize) -> Slot {
     let (len, n) = (len as u16, n as u8);
     Slot { op: Op { run: entry_handler(mode), a: n, b: len as u8, c: (len >> 8) as u8, d: 0, imm: index } }
 }
+
+/// The handlers that always stop the chain.
+pub(super) const STOPS: [Handler; 3] = [stub, enter_suspect, stop_here];
+
+/// The handlers of this file that go on.
+pub(super) const BRIDGES: [Handler; 7] = [enter, enter_checked, lookup, fall_through, cold, cold_end, firmware];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
 fn enter(sys: &mut System, op: OpRef) {
@@ -60,6 +98,13 @@ fn enter_checked(sys: &mut System, op: OpRef) {
 fn refuse(sys: &mut System, op: OpRef) {
     sys.block = op.imm();
     sys.exit = Exit::Deadline;
+    let here = 0u8;
+    let depth = sys.engine.depth.base.abs_diff((&raw const here).addr());
+    assert!(
+        depth <= DEEPEST,
+        "this build of emu-core is broken: handlers call each other instead of jumping ({depth} bytes of stack for \
+         {LONGEST} ticks); build it with EMU_TRAMPOLINE=1"
+    );
 }
 
 /// The entry of a block whose bytes may have changed. It must not be remembered as a jump's target, or the lookup that
@@ -186,6 +231,58 @@ fn finish_end(sys: &mut System, op: OpRef, len: u64, run: impl FnOnce(&mut Syste
             sys.cpu.rip = start;
             sys.exit = Exit::Fault(fault);
             false
+        }
+    }
+}
+
+#[cfg(all(test, emu_chain))]
+mod tests {
+    use super::*;
+    use crate::cpu::model::Kind;
+    use crate::cpu::{Model, Segment};
+    use crate::mem::{PhysMem, Target};
+    use crate::{Bus, ClockRate, Ticks};
+
+    /// NOP for its guest, and a frame on the stack for its host.
+    fn nests(sys: &mut System, op: OpRef) {
+        let local = core::hint::black_box([0u8; 64]);
+        (op.step(1).run())(sys, op.step(1));
+        core::hint::black_box(local);
+    }
+
+    /// A machine that has run `again: nop; jmp again` for a while.
+    fn looping() -> System {
+        let mut mem = PhysMem::new(0x1_0000, 0).unwrap();
+        mem.map(0, 0x1_0000, Target::Pool(0));
+        mem.write(0x1000, &[0x90, 0xEB, 0xFD]);
+        let mut sys = System::new(Model::new(Kind::P6), mem, Bus::new(ClockRate::DEFAULT, 1));
+        sys.reset();
+        sys.cpu.set_segment(seg::CS, Segment::real(0));
+        sys.cpu.rip = 0x1000;
+        sys.run(Ticks(1000));
+        sys
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a thread is how a test gets a stack of a known size")]
+    fn handlers_that_nest_end_in_a_message_and_not_in_an_overflow() {
+        let run = || {
+            let mut sys = looping();
+            sys.engine.block(0).entry.step(1).set_run(nests);
+            sys.run(Ticks(1_000_000_000));
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap();
+        let panic = thread.join().expect_err("a broken build is noticed");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert!(message.contains("build it with EMU_TRAMPOLINE=1"), "{message}");
+    }
+
+    #[test]
+    fn the_guard_changes_nothing_that_a_guest_sees() {
+        let mut sys = looping();
+        for end in [LONGEST as u64 * 3 + 1, LONGEST as u64 * 7, 200_001] {
+            sys.run(Ticks(end));
+            assert_eq!((sys.now(), sys.cpu.rip), (Ticks(end), 0x1000 + end % 2));
         }
     }
 }

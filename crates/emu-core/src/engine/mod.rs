@@ -9,6 +9,7 @@ mod cache;
 mod chain;
 mod jumps;
 mod op;
+pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
@@ -48,8 +49,19 @@ pub(crate) struct Engine {
     /// Where the trampoline goes next.
     #[cfg_attr(emu_chain, allow(dead_code, reason = "used by builds without tail calls"))]
     pub(crate) trampoline: Option<OpRef>,
+    /// What bounds the stack that a chain can take.
+    pub(crate) depth: Depth,
     slots: Vec<Slot>,
     places: Vec<InsnPlace>,
+}
+
+/// The guard against chains that nest (see [`run_chain`]).
+#[derive(Default)]
+pub(crate) struct Depth {
+    /// Address in the frame that started the chain.
+    base: usize,
+    /// Ticks of the budget that are held back from the chain.
+    pub(crate) held: i64,
 }
 
 const BUCKETS: usize = 1 << 15;
@@ -77,6 +89,7 @@ impl Engine {
             patched: Vec::new(),
             generation: 0,
             trampoline: None,
+            depth: Depth::default(),
             slots: Vec::new(),
             places: Vec::new(),
         }

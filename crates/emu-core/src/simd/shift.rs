@@ -36,11 +36,14 @@ shifts! {
 }
 
 /// The vector as one integer.
+#[inline(always)]
 fn whole<const N: usize>(a: [u8; N]) -> u128 {
     a.iter().rev().fold(0, |v, byte| v << 8 | u128::from(*byte))
 }
 
-/// The low bytes of an integer as a vector.
+/// The low bytes of an integer as a vector. In line, as a call would want the vector's address, and cost the handler its
+/// jump.
+#[inline(always)]
 fn bytes<const N: usize>(v: u128) -> [u8; N] {
     lane::build(|i| (v >> (8 * i)) as u8)
 }

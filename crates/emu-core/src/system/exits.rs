@@ -108,7 +108,7 @@ impl System {
     /// Ticks that the last instruction of a block may still use: the most iterations that a REP may do now.
     #[inline]
     pub(crate) fn ticks_left(&self) -> u64 {
-        self.budget.max(1) as u64
+        (self.budget + self.engine.depth.held).max(1) as u64
     }
 
     /// Charges `n` ticks for iterations beside the one that every instruction is charged.
