@@ -161,8 +161,7 @@ impl System {
         let firmware = source.key.is_some() && self.firmware_at(self.code_physical);
         let engine = &mut self.engine;
         let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
-        let linkable =
-            !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some();
+        let linkable = !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some();
         let link_base = linkable.then_some(source.page_offset);
         let lookup_op = engine.lookup_op;
         let model = self.cpu.model;
