@@ -33,12 +33,15 @@ impl Default for Outcome {
 }
 
 /// Why a target can't run a case. That is no failure of the case.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It has no such environment, register or address. The case is skipped.
     #[error("{0}")]
     Unsupported(String),
-    /// It is dead, or its answer makes no sense. All its cases end here.
+    /// It should have been able to, but did not answer, or with nonsense. The case is an error; the next ones go on.
+    #[error("{0}")]
+    Failed(String),
+    /// It is dead, and can't be started again. All its cases end here.
     #[error("{0}")]
     Broken(String),
 }
