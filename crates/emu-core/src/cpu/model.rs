@@ -25,6 +25,15 @@ pub enum Kind {
     X64V3,
 }
 
+impl Kind {
+    /// Words and instructions that pass the end of a segment go on at its start; later CPUs raise a fault.
+    #[inline]
+    #[must_use]
+    pub const fn wraps(self) -> bool {
+        matches!(self, Kind::I8086 | Kind::I80186)
+    }
+}
+
 macro_rules! features {
     ($($(#[$doc:meta])* $name:ident = $bit:literal, $text:literal;)*) => {
         /// One feature of a CPU, beyond what its [`Kind`] says by itself.

@@ -4,8 +4,9 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 
 use super::block::{Block, Health, InsnPlace};
 use super::op::{Edge, Handler, Op, OpRef, Slot, Wide};
-use super::{ColdInsn, NONE, chain};
+use super::{ColdInsn, NONE, chain, front};
 use crate::System;
+use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Model, Outcome, seg};
 use crate::exec::{self, Exec};
 use crate::mem::{PAGE_SIZE, Target};
@@ -15,6 +16,11 @@ use crate::system::Access;
 const MAX_INSNS: usize = 32;
 /// The longest instruction [SDM-2 2.3.11].
 const MAX_LENGTH: usize = 15;
+
+/// Bytes that the decoder must see to decode any instruction of `model`.
+fn most_bytes(model: &Model) -> usize {
+    if model.kind == Kind::I8086 { front::MAX_LENGTH } else { MAX_LENGTH }
+}
 
 /// Where a block's bytes come from.
 struct Source {
@@ -135,8 +141,11 @@ fn raise_gp(_: &mut System, _: &Instruction) -> Outcome {
 }
 
 /// Whether nothing behind `insn` belongs to its block.
-fn ends_block(insn: &Instruction) -> bool {
-    insn.flow_control() != FlowControl::Next || insn.has_rep_prefix() || insn.has_repne_prefix()
+fn ends_block(model: &Model, insn: &Instruction) -> bool {
+    insn.flow_control() != FlowControl::Next
+        || insn.has_rep_prefix()
+        || insn.has_repne_prefix()
+        || exec::leaves_next(model, insn)
 }
 
 impl System {
@@ -149,38 +158,42 @@ impl System {
         let mut second = None;
         let mut bytes = source.bytes;
         let first_length = self.first_length(mode, &bytes);
-        if first_length.is_none() && bytes.len() < MAX_LENGTH {
+        let wraps = first_length.is_none() && source.cut_by_limit && self.cpu.model.kind.wraps();
+        if wraps {
+            self.append_segment_start(&mut bytes)?;
+        } else if first_length.is_none() && bytes.len() < most_bytes(&self.cpu.model) {
             if source.cut_by_limit {
                 return Err(Fault::gp(0));
             }
             second = self.append_next_page(&mut bytes)?;
         }
+        let key = source.key.filter(|_| !wraps);
         let crosses = second.is_some();
         let index = self.engine.next_index();
         let mode_key = mode.0;
-        let firmware = source.key.is_some() && self.firmware_at(self.code_physical);
+        let firmware = key.is_some() && self.firmware_at(self.code_physical);
         let engine = &mut self.engine;
         let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
-        let linkable = !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && source.key.is_some();
+        let linkable = !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && key.is_some();
         let link_base = linkable.then_some(source.page_offset);
         let lookup_op = engine.lookup_op;
         let model = self.cpu.model;
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
-        let max = if crosses || mode.has(Mode::SINGLE) || source.key.is_none() { 1 } else { MAX_INSNS };
+        let max = if crosses || mode.has(Mode::SINGLE) || key.is_none() { 1 } else { MAX_INSNS };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
         let edges = core::mem::take(&mut b.edges);
         let n = places.len();
-        slots[0] = chain::entry_slot(mode_key, index, n, len);
+        slots[0] = chain::entry_slot(mode_key, index, n, len, wraps);
         let entry = engine.push_slots(&mut slots);
         for slot in edges {
             let edge = entry.step(slot.into());
             edge.set_edge(edge.step(1));
         }
         let block = Block {
-            key: source.key.unwrap_or(u64::MAX),
+            key: key.unwrap_or(u64::MAX),
             mode: mode_key,
-            health: if source.key.is_some() { Health::Good } else { Health::Dead },
+            health: if key.is_some() { Health::Good } else { Health::Dead },
             second_page: second.filter(|_| len as u64 > PAGE_SIZE - source.page_offset),
             entry,
             insns: places.as_slice().into(),
@@ -216,7 +229,7 @@ impl System {
             Target::Pool(pool) => (Some(pool + page_offset), self.mem.pool(pool + page_offset, len).to_vec()),
             _ => {
                 let fetch = |sys: &mut System, i: usize| sys.load_physical(pa + i as u64, 1) as u8;
-                (None, (0..len.min(MAX_LENGTH)).map(|i| fetch(self, i)).collect())
+                (None, (0..len.min(most_bytes(&self.cpu.model))).map(|i| fetch(self, i)).collect())
             }
         };
         Ok(Source { key, page_offset, bytes, cut_by_limit: allowed < room })
@@ -224,6 +237,9 @@ impl System {
 
     /// Length of the first instruction; `None` if the bytes end inside of it.
     fn first_length(&self, mode: Mode, bytes: &[u8]) -> Option<usize> {
+        if self.cpu.model.kind == Kind::I8086 {
+            return front::decode(bytes, 0).map(|insn| insn.len());
+        }
         if bytes.len() >= MAX_LENGTH {
             return Some(MAX_LENGTH);
         }
@@ -241,14 +257,22 @@ impl System {
         let pa = self.translate_code(lin)?;
         match self.mem.target(pa).0 {
             Target::Pool(pool) => {
-                bytes.extend_from_slice(self.mem.pool(pool, MAX_LENGTH));
+                bytes.extend_from_slice(self.mem.pool(pool, most_bytes(&self.cpu.model)));
                 Ok(Some(pool))
             }
             _ => {
-                bytes.extend([0xFF; MAX_LENGTH]);
+                bytes.resize(bytes.len() + most_bytes(&self.cpu.model), 0xFF);
                 Ok(None)
             }
         }
+    }
+
+    /// Appends the first bytes of the code segment: where an instruction goes on that passes its end, up to the 80186.
+    fn append_segment_start(&mut self, bytes: &mut Vec<u8>) -> Outcome {
+        for i in 0..most_bytes(&self.cpu.model) as u64 {
+            bytes.push(self.read::<u8>(seg::CS, i)?);
+        }
+        Ok(())
     }
 
     fn translate_code(&mut self, lin: u64) -> Outcome<u64> {
@@ -363,12 +387,14 @@ fn decoder<'a>(mode: Mode, model: &Model, bytes: &'a [u8]) -> Decoder<'a> {
 
 /// Decodes up to `insns.len()` instructions: how many, their bytes, and what is behind them.
 fn decode(mode: Mode, model: &Model, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -> (usize, usize, End) {
+    if model.kind == Kind::I8086 {
+        return decode_i8086(model, bytes, firmware, insns);
+    }
     let mut decoder = decoder(mode, model, bytes);
     let (mut n, mut at) = (0, 0);
     while n < insns.len() && decoder.can_decode() {
-        let rest = &bytes[at..];
-        if firmware && rest.len() >= 3 && rest[..2] == [0x0F, 0x3F] {
-            return (n, at, End::Firmware(rest[2]));
+        if let Some(end) = firmware_call(&bytes[at..], firmware) {
+            return (n, at, end);
         }
         let insn = &mut insns[n];
         decoder.decode_out(insn);
@@ -380,7 +406,30 @@ fn decode(mode: Mode, model: &Model, bytes: &[u8], firmware: bool, insns: &mut [
         }
         n += 1;
         at += insn.len().max(1);
-        if insn.code() == Code::INVALID || ends_block(insn) {
+        if insn.code() == Code::INVALID || ends_block(model, insn) {
+            return (n, at, End::Jump);
+        }
+    }
+    (n, at, End::Open)
+}
+
+/// The firmware's opcode at the start of `bytes`, where it counts.
+fn firmware_call(bytes: &[u8], firmware: bool) -> Option<End> {
+    (firmware && bytes.len() >= 3 && bytes[..2] == [0x0F, 0x3F]).then(|| End::Firmware(bytes[2]))
+}
+
+/// [`decode`] for the 8086.
+fn decode_i8086(model: &Model, bytes: &[u8], firmware: bool, insns: &mut [Instruction]) -> (usize, usize, End) {
+    let (mut n, mut at) = (0, 0);
+    while n < insns.len() && at < bytes.len() {
+        if let Some(end) = firmware_call(&bytes[at..], firmware) {
+            return (n, at, end);
+        }
+        let Some(insn) = front::decode(&bytes[at..], at) else { break };
+        insns[n] = insn;
+        n += 1;
+        at += insn.len();
+        if ends_block(model, &insn) {
             return (n, at, End::Jump);
         }
     }

@@ -59,10 +59,12 @@ pub(crate) fn entry_handler(mode: u16) -> Handler {
     if mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64) { enter } else { enter_checked }
 }
 
-/// The entry op of block `index`: `n` instructions of `len` bytes together.
-pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize) -> Slot {
+/// The entry op of block `index`: `n` instructions of `len` bytes together. One that `wraps` goes on at the start of its
+/// segment.
+pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize, wraps: bool) -> Slot {
     let (len, n) = (len as u16, n as u8);
-    Slot { op: Op { run: entry_handler(mode), a: n, b: len as u8, c: (len >> 8) as u8, d: 0, imm: index } }
+    let run = if wraps { enter } else { entry_handler(mode) };
+    Slot { op: Op { run, a: n, b: len as u8, c: (len >> 8) as u8, d: 0, imm: index } }
 }
 
 /// The handlers that always stop the chain.

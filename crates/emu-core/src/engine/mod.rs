@@ -7,6 +7,7 @@ mod block;
 mod build;
 mod cache;
 mod chain;
+mod front;
 mod jumps;
 mod op;
 pub mod survey;

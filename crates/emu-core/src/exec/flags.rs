@@ -33,6 +33,12 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
 }
 
 impl Cpu {
+    /// EFLAGS as the stack gets them: up to the 80186, the bits that are no flags are ones.
+    #[must_use]
+    pub(crate) fn pushed_flags(&self) -> u32 {
+        self.eflags() | if self.model.kind <= Kind::I80186 { 0xF000 } else { 0 }
+    }
+
     /// The bits of EFLAGS that this model has.
     #[must_use]
     pub(crate) fn known_flags(&self) -> u32 {
@@ -60,10 +66,7 @@ fn uses_virtual_if<T: Scalar>(sys: &System) -> Outcome<bool> {
 }
 
 fn pushf<T: Scalar>(sys: &mut System, _: &Instruction) -> Outcome {
-    let mut v = sys.cpu.eflags() & !(VM | RF);
-    if sys.cpu.model.kind <= Kind::I80186 {
-        v |= 0xF000;
-    }
+    let mut v = sys.cpu.pushed_flags() & !(VM | RF);
     if uses_virtual_if::<T>(sys)? {
         v = v & !IF | IOPL | if v & VIF != 0 { IF } else { 0 };
     }

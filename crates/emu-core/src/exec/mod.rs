@@ -16,6 +16,7 @@ mod bmi;
 mod control;
 mod convert;
 mod cpuid;
+mod early;
 mod exchange;
 mod far;
 mod far_return;
@@ -78,6 +79,11 @@ const CLASSES: &[Lookup] = &[
     fast_call::lookup,
 ];
 
+/// Whether nothing behind `insn` belongs to its block, though it does not look like a jump to the decoder.
+pub(crate) fn leaves_next(model: &Model, insn: &Instruction) -> bool {
+    early::leaves_next(model, insn)
+}
+
 /// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.
 pub(crate) struct ExecTable(Box<[Entry]>);
 
@@ -92,9 +98,9 @@ impl ExecTable {
     pub(crate) fn new(model: &Model) -> ExecTable {
         let find = |code| {
             let meant = available::meaning(model, code);
-            let exec =
-                if available::has(model, meant) { CLASSES.iter().find_map(|lookup| lookup(meant)) } else { None };
-            Entry { exec, plain: meant == code }
+            let own = early::lookup(model, meant);
+            let common = || CLASSES.iter().find_map(|lookup| lookup(meant)).filter(|_| available::has(model, meant));
+            Entry { exec: own.or_else(common), plain: meant == code && own.is_none() }
         };
         ExecTable(Code::values().map(find).collect())
     }

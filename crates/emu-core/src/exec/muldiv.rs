@@ -42,7 +42,7 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
 }
 
 /// The double-width accumulator: AX, DX:AX, EDX:EAX or RDX:RAX.
-fn wide_accumulator<T: Scalar>(sys: &System) -> u128 {
+pub(super) fn wide_accumulator<T: Scalar>(sys: &System) -> u128 {
     let (a, d) = (sys.cpu.regs[reg::RAX], sys.cpu.regs[reg::RDX]);
     if T::SIZE == 1 {
         return u128::from(a & 0xFFFF);
@@ -51,7 +51,7 @@ fn wide_accumulator<T: Scalar>(sys: &System) -> u128 {
 }
 
 /// Writes the accumulator's halves.
-fn set_accumulator<T: Scalar>(sys: &mut System, high: u64, low: u64) {
+pub(super) fn set_accumulator<T: Scalar>(sys: &mut System, high: u64, low: u64) {
     let keep = |old: u64, v: u64| match T::SIZE {
         2 => old & !0xFFFF | v & 0xFFFF,
         4 => v & 0xFFFF_FFFF,
@@ -66,7 +66,7 @@ fn set_accumulator<T: Scalar>(sys: &mut System, high: u64, low: u64) {
     sys.cpu.regs[reg::RDX] = keep(sys.cpu.regs[reg::RDX], high);
 }
 
-fn signed<T: Scalar>(v: u64) -> i128 {
+pub(super) fn signed<T: Scalar>(v: u64) -> i128 {
     i128::from(sign_extend(v, bits::<T>()) as i64)
 }
 

@@ -63,6 +63,11 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
     })
 }
 
+/// Executes any shift or rotation.
+pub(super) fn run(sys: &mut System, insn: &Instruction) -> Outcome {
+    lookup(insn.code()).map_or(Ok(()), |exec| exec(sys, insn))
+}
+
 /// A result with CF.
 type Shifted = (u64, bool);
 

@@ -247,7 +247,10 @@ impl System {
     /// Segment faults, #PF, #AC.
     #[inline]
     pub fn read<T: Scalar>(&mut self, s: usize, off: u64) -> Outcome<T> {
-        let lin = self.linear(s, off, T::SIZE, false)?;
+        let lin = match self.linear(s, off, T::SIZE, false) {
+            Ok(lin) => lin,
+            Err(fault) => return self.read_around(s, off, T::SIZE, fault).map(T::from_u64),
+        };
         match self.tlb.read(lin) {
             Some(v) => Ok(v),
             None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, false))?)),
@@ -260,7 +263,10 @@ impl System {
     /// As [`Self::read`].
     #[inline]
     pub fn read_for_write<T: Scalar>(&mut self, s: usize, off: u64) -> Outcome<T> {
-        let lin = self.linear(s, off, T::SIZE, true)?;
+        let lin = match self.linear(s, off, T::SIZE, true) {
+            Ok(lin) => lin,
+            Err(fault) => return self.read_around(s, off, T::SIZE, fault).map(T::from_u64),
+        };
         match self.tlb.read_for_write(lin) {
             Some(v) => Ok(v),
             None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, true))?)),
@@ -273,11 +279,44 @@ impl System {
     /// As [`Self::read`].
     #[inline]
     pub fn write<T: Scalar>(&mut self, s: usize, off: u64, v: T) -> Outcome {
-        let lin = self.linear(s, off, T::SIZE, true)?;
+        let lin = match self.linear(s, off, T::SIZE, true) {
+            Ok(lin) => lin,
+            Err(fault) => return self.write_around(s, off, T::SIZE, v.to_u64(), fault),
+        };
         if self.tlb.write(lin, v) {
             return Ok(());
         }
         self.store_linear(lin, T::SIZE, v.to_u64(), Access::data(self.cpu.cpl, true))
+    }
+
+    /// A read that passes the end of segment `s`: goes on at its start where the CPU's model does, and faults elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn read_around(&mut self, s: usize, off: u64, size: u64, fault: Fault) -> Outcome<u64> {
+        if !self.cpu.model.kind.wraps() {
+            return Err(fault);
+        }
+        let mut v = 0;
+        for i in 0..size {
+            v |= u64::from(self.read::<u8>(s, (off + i) & 0xFFFF)?) << (8 * i);
+        }
+        Ok(v)
+    }
+
+    /// As [`Self::read_around`], for a write.
+    #[cold]
+    #[inline(never)]
+    fn write_around(&mut self, s: usize, off: u64, size: u64, v: u64, fault: Fault) -> Outcome {
+        if !self.cpu.model.kind.wraps() {
+            return Err(fault);
+        }
+        (0..size).try_for_each(|i| self.write(s, (off + i) & 0xFFFF, (v >> (8 * i)) as u8))
+    }
+
+    /// Whether `fault` of a handler is only its not knowing how this CPU's model passes the end of a segment: the
+    /// instruction's decoded form knows.
+    pub(super) fn is_only_wrap(&self, fault: Fault) -> bool {
+        self.cpu.model.kind.wraps() && matches!(fault.vector(), 12 | 13)
     }
 
     /// Reads `buf.len()` bytes at `off` in segment `s`; every byte is checked before the first is read.
@@ -285,6 +324,9 @@ impl System {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_bytes(&mut self, s: usize, off: u64, buf: &mut [u8]) -> Outcome {
+        if self.cpu.model.kind.wraps() {
+            return (off..).zip(buf).try_for_each(|(off, b)| self.read(s, off & 0xFFFF).map(|v| *b = v));
+        }
         let lin = self.probe(s, off, buf.len() as u64, false)?;
         let access = Access::data(self.cpu.cpl, false);
         for (i, b) in buf.iter_mut().enumerate() {
@@ -298,6 +340,9 @@ impl System {
     /// # Errors
     /// As [`Self::read`].
     pub fn write_bytes(&mut self, s: usize, off: u64, bytes: &[u8]) -> Outcome {
+        if self.cpu.model.kind.wraps() {
+            return (off..).zip(bytes).try_for_each(|(off, &b)| self.write(s, off & 0xFFFF, b));
+        }
         let lin = self.probe(s, off, bytes.len() as u64, true)?;
         let access = Access::data(self.cpu.cpl, true);
         for (i, b) in bytes.iter().enumerate() {
@@ -311,6 +356,9 @@ impl System {
     /// # Errors
     /// As [`Self::read`].
     pub fn probe(&mut self, s: usize, off: u64, len: u64, write: bool) -> Outcome<u64> {
+        if self.cpu.model.kind.wraps() {
+            return Ok(self.cpu.seg[s].base.wrapping_add(off));
+        }
         let lin = self.linear(s, off, len.max(1), write)?;
         let access = Access::data(self.cpu.cpl, write);
         self.translate(lin, access)?;

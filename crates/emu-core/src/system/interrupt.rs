@@ -120,7 +120,7 @@ impl System {
         }
         let entry = self.read_system::<u32>(self.cpu.idtr.base + at)?;
         let sp = self.cpu.regs[crate::cpu::reg::RSP];
-        let flags = self.cpu.eflags() as u16;
+        let flags = self.cpu.pushed_flags() as u16;
         let (cs, ip) = (self.cpu.seg[seg::CS].sel, self.cpu.rip as u16);
         let pushed = self.push(flags).and_then(|()| self.push(cs)).and_then(|()| self.push(ip));
         if let Err(fault) = pushed {

@@ -197,6 +197,12 @@ impl System {
             match exit {
                 Exit::Deadline if self.budget > 0 => self.run_part_of_block(),
                 Exit::Deadline => return,
+                Exit::Fault(fault)
+                    if self.is_only_wrap(fault) && self.engine.block(self.block).mode & Mode::SINGLE == 0 =>
+                {
+                    mode.0 |= Mode::SINGLE;
+                    continue;
+                }
                 Exit::Fault(fault) => return self.deliver(Interrupt::exception(fault)),
                 Exit::Limit if self.engine.block(self.block).mode & Mode::SINGLE != 0 => {
                     return self.deliver(Interrupt::exception(Fault::gp(0)));
@@ -265,6 +271,11 @@ impl System {
                 self.engine.unpatch();
             }
             None => self.run_one(),
+        }
+        if let Exit::Fault(fault) = self.exit
+            && self.is_only_wrap(fault)
+        {
+            self.run_one();
         }
         match self.exit {
             Exit::Fault(fault) => self.deliver(Interrupt::exception(fault)),
