@@ -9,7 +9,8 @@
 
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Register};
 
-/// Prefixes before one instruction that are looked at; of a longer run, the first ones become an instruction by themselves.
+/// Prefixes before one instruction that are looked at; of a longer run, that
+/// many become an instruction by themselves, and are forgotten.
 const MAX_PREFIXES: usize = 32;
 /// The most bytes that [`decode`] looks at.
 pub(super) const MAX_LENGTH: usize = MAX_PREFIXES + 6;
@@ -84,9 +85,10 @@ impl Prefixes {
 pub(super) fn decode(bytes: &[u8], at: usize) -> Option<Instruction> {
     let (prefixes, n) = Prefixes::scan(&bytes[..bytes.len().min(MAX_PREFIXES)]);
     let rest = &bytes[n..];
-    let Some(&opcode) = rest.first() else {
-        return (n == MAX_PREFIXES).then(|| nothing(n));
-    };
+    if n == MAX_PREFIXES {
+        return Some(nothing(n));
+    }
+    let &opcode = rest.first()?;
     let mut text = [0x90; 12];
     let mut len = 0;
     for prefix in [prefixes.segment, prefixes.repeat].into_iter().flatten() {

@@ -102,23 +102,31 @@ fn is_destination(k: OpKind) -> bool {
     matches!(k, OpKind::MemoryESDI | OpKind::MemoryESEDI | OpKind::MemoryESRDI)
 }
 
-/// The 80286 has moved its registers on already when an access at the segment's end faults: the count, and the index of
-/// every access up to the one that faults. CMPS reads its destination first.
+/// The 80286 has moved its registers on already when an access at the segment's end faults: the index of every access up to
+/// the one that faults, and the count. CMPS reads its destination first, and counts behind that; a store waits while the
+/// next iteration, if there is one, is counted too.
 fn leave_as_80286<T: Scalar>(sys: &mut System, insn: &Instruction, form: &Form) {
-    if insn.has_rep_prefix() || insn.has_repne_prefix() {
-        let count = form.index(sys, reg::RCX);
-        form.set(sys, reg::RCX, count.wrapping_sub(1));
-    }
     let at_source = (reg::RSI, form.source);
     let at_destination = (reg::RDI, seg::ES);
     let compares = matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw);
+    let stores = form.uses[1] && !compares && !matches!(insn.mnemonic(), Mnemonic::Scasb | Mnemonic::Scasw);
     let order = if compares { [(1, at_destination), (0, at_source)] } else { [(0, at_source), (1, at_destination)] };
-    for (_, (r, s)) in order.into_iter().filter(|o| form.uses[o.0]) {
+    let mut ahead = 0;
+    for (n, (r, s)) in order.into_iter().filter(|o| form.uses[o.0]) {
         let faults = sys.linear(s, form.index(sys, r), T::SIZE, false).is_err();
         form.advance(sys, r, 1);
         if faults {
+            ahead = match n {
+                1 if stores => 2,
+                1 if compares => 0,
+                _ => 1,
+            };
             break;
         }
+    }
+    if insn.has_rep_prefix() || insn.has_repne_prefix() {
+        let count = form.index(sys, reg::RCX);
+        form.set(sys, reg::RCX, count.saturating_sub(ahead));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stacks that transfers of control push to before the stack is theirs.
 
 use super::{Access, Descriptor, System, code_of, is_canonical};
+use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, Segment, reg, seg};
 use crate::mem::PAGE_SIZE;
 
@@ -97,6 +98,10 @@ impl System {
     pub(crate) fn peek_stack(&mut self, n: u64, size: u64, skip: u64) -> Outcome<u64> {
         let stack = self.present_stack();
         let off = stack.sp.wrapping_add(n * size).wrapping_add(skip) & stack.mask;
+        if self.cpu.model.kind <= Kind::I80286 && self.cpu.mode.is_real() {
+            // A word at the segment's end goes on at its start, or is a #GP: not the #SS of later CPUs.
+            return self.read::<u16>(seg::SS, off).map(u64::from);
+        }
         let lin = self.stack_slot(&stack, off, size, false, Fault::ss(0))?;
         let access = Access::data(self.cpu.cpl, false);
         match self.cached_page(lin, size, access) {
