@@ -40,6 +40,10 @@ pub trait BlockBackend: Send {
     /// # Errors
     /// [`BlockError`].
     fn flush(&mut self) -> Result<(), BlockError>;
+    /// Whether the contents may differ from the image's start state.
+    fn changed(&self) -> bool {
+        true
+    }
     /// Writes what differs from the image's start state, as a canonical chunk.
     fn save(&self, w: &mut StateWriter);
     /// Reads what [`Self::save`] wrote.

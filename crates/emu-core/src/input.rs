@@ -44,6 +44,8 @@ pub enum Input {
     PowerButton,
     /// The reset button is pressed.
     ResetButton,
+    /// The board answers the CPU's shutdown by a reset of the CPU, as its owner decided.
+    ShutdownReset,
 }
 
 /// A key by its place on the IBM enhanced keyboard: its scan code in set 1, with E0h in the upper byte where that is

@@ -16,6 +16,8 @@ pub mod simd;
 pub mod state;
 mod system;
 pub mod time;
+pub mod timeline;
+pub mod volume;
 
 #[doc(hidden)]
 pub use engine::survey;
@@ -28,3 +30,5 @@ pub use sched::Scheduler;
 pub use state::{State, StateError, StateHash, StateReader, StateWriter};
 pub use system::{Access, Delivered, Firmware, Interrupt, LastBlock, Stop, System, Translation, is_canonical};
 pub use time::{ClockRate, Ticks};
+pub use timeline::Timeline;
+pub use volume::Volume;

@@ -4,6 +4,7 @@ mod common;
 
 use common::{pc_with_floppy, shared_guest};
 use crossbeam_channel::{Receiver, unbounded};
+use emu_core::timeline::TimelineSettings;
 use emu_core::{Input, StateHash, Stop, Ticks};
 use emu_machine::Machine;
 use emu_machine::config::MachineConfig;
@@ -38,6 +39,7 @@ fn record(config: MachineConfig, end: u64, pace: bool, display: bool) -> Recordi
         serials: Vec::new(),
         debug: None,
         show: display.then_some(show),
+        timeline: pace.then(TimelineSettings::default),
     };
     let mut runner = Runner::new(Machine::new(config).expect("a machine"), options, commands);
     assert_eq!(runner.run(), End::ScriptDone);

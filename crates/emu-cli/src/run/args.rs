@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use emu_core::ClockRate;
 use emu_core::cpu::Model;
+use emu_core::timeline::TimelineSettings;
 use emu_machine::config::{RtcStart, SerialTarget, parse_cpu, parse_size};
 use emu_machine::host::Action;
 use emu_machine::image::ImageSpec;
@@ -28,6 +29,25 @@ pub(crate) enum OnTripleFault {
     Report,
     /// Resets the CPU, as a real board does.
     Reset,
+}
+
+/// How much host memory the way back in time may take; nothing if it is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimelineArg(Option<usize>);
+
+impl TimelineArg {
+    /// The settings of the run's timeline.
+    pub(crate) fn settings(self) -> Option<TimelineSettings> {
+        self.0.map(|budget| TimelineSettings { budget, ..TimelineSettings::default() })
+    }
+}
+
+fn timeline(text: &str) -> Result<TimelineArg, String> {
+    if text == "off" {
+        return Ok(TimelineArg(None));
+    }
+    let bytes = parse_size(text).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n >= 1 << 20);
+    bytes.map(|n| TimelineArg(Some(n))).ok_or_else(|| format!("`{text}` is no size from 1M on, nor off"))
 }
 
 /// A drive of the command line: an image, or `none` for an empty drive.
@@ -147,6 +167,9 @@ pub(crate) struct RunArgs {
     /// What a triple fault does
     #[arg(long, value_enum, default_value = "report")]
     pub(crate) on_triple_fault: OnTripleFault,
+    /// Host memory for the way back in time, like 512M, or off
+    #[arg(long, value_parser = timeline, value_name = "SIZE|off", default_value = "512M")]
+    pub(crate) timeline: TimelineArg,
 
     /// Wait until TEXT is on the screen or has come over a serial port
     #[arg(long, value_name = "TEXT", help_heading = "Script, in the order given", allow_hyphen_values = true)]

@@ -59,6 +59,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
         serials,
         debug,
         show,
+        timeline: args.timeline.settings(),
     };
     let mut runner = Runner::new(chosen.machine, options, inbox);
     let end = runner.run();

@@ -12,6 +12,7 @@ use crate::mem::{PhysMem, Target};
 use crate::sched::Scheduler;
 use crate::state::{StateError, StateReader, StateWriter};
 use crate::time::{ClockRate, Ticks};
+use crate::volume::Volume;
 
 /// A DMA request is served at most this many cycles at a stretch: one pass of a 64 Ki-cycle channel. A device that never
 /// drops its request (auto-initialised, nobody at home) can't hang the machine.
@@ -48,6 +49,8 @@ pub struct Bus {
     sched: Scheduler,
     rate: ClockRate,
     images: Vec<Option<Box<dyn BlockBackend>>>,
+    /// Every image of the host that a drive of this machine can hold.
+    volumes: Vec<Volume>,
     /// Contents of images that `load` has read, until `restored` has put the images back to where they were.
     loaded_images: Vec<(u32, Vec<u8>)>,
     pci: Vec<(PciAddress, DeviceId)>,
@@ -84,6 +87,7 @@ impl Bus {
             sched: Scheduler::default(),
             rate,
             images: Vec::new(),
+            volumes: Vec::new(),
             loaded_images: Vec::new(),
             pci: Vec::new(),
             intack: Vec::new(),
@@ -174,11 +178,27 @@ impl Bus {
 
     /// Attaches an image of the host; its number is what [`Input::Insert`] names.
     pub fn attach_image(&mut self, image: Box<dyn BlockBackend>) -> u32 {
-        self.images.push(Some(image));
+        let drive = self.add_volume(image);
+        self.images.push(Some(drive));
         (self.images.len() - 1) as u32
     }
 
+    /// Makes an image of the host a volume of this machine, and gives what its drive holds. For images that lie in a
+    /// drive from the start.
+    pub fn add_volume(&mut self, image: Box<dyn BlockBackend>) -> Box<dyn BlockBackend> {
+        let volume = Volume::new(image);
+        let drive = volume.drive();
+        self.volumes.push(volume);
+        drive
+    }
+
     // ---- looking ----
+
+    /// The machine's volumes, in the order in which they came.
+    #[must_use]
+    pub fn volumes(&self) -> &[Volume] {
+        &self.volumes
+    }
 
     /// Ticks per second.
     #[must_use]
@@ -311,6 +331,10 @@ impl Bus {
         if *input == Input::ResetButton {
             self.machine_reset = true;
             self.attention = true;
+            return true;
+        }
+        if *input == Input::ShutdownReset {
+            self.cpu_lines(0).reset = true;
             return true;
         }
         (0..self.devices.len()).any(|i| self.call(mem, now, DeviceId(i as u16), |d, cx| d.input(cx, input)))
@@ -646,10 +670,10 @@ impl Bus {
         }
     }
 
-    /// Contents of the images that lie in no drive.
+    /// Contents of the images that lie in no drive, and are not as they came: when they came is the host's affair.
     fn image_contents(&self) -> Vec<(u32, Vec<u8>)> {
         let here = self.images.iter().enumerate().filter_map(|(i, image)| Some((i as u32, image.as_ref()?)));
-        here.map(|(i, image)| {
+        here.filter(|(_, image)| image.changed()).map(|(i, image)| {
             let mut w = StateWriter::new();
             image.save(&mut w);
             (i, w.into_bytes())

@@ -4,12 +4,14 @@ mod layout;
 mod phys;
 mod ram;
 mod tlb;
+mod track;
 
 pub use layout::Target;
 pub(crate) use phys::CODE_GRANULE;
 pub use phys::PhysMem;
 pub use ram::{HostPage, Scalar};
 pub(crate) use tlb::Tlb;
+pub use track::{PageImage, WatchHit};
 
 /// Bytes in a page, the grain of everything that maps memory.
 pub const PAGE_SIZE: u64 = 4096;

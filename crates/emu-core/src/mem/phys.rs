@@ -2,6 +2,7 @@
 
 use super::layout::{Layout, Target};
 use super::ram::{HostPage, Pool, Scalar};
+use super::track::{PageImage, Tracker, WatchHit, page_hash};
 use super::{PAGE_SHIFT, PAGE_SIZE};
 use crate::state::{State, StateError, StateReader, StateWriter};
 
@@ -25,6 +26,8 @@ pub struct PhysMem {
     code_writes: Vec<(u64, u32)>,
     /// Pool pages (by number) that got their first code since the engine last looked.
     fresh_code: Vec<u64>,
+    /// Which pages were written, for whoever asked.
+    track: Tracker,
 }
 
 impl PhysMem {
@@ -36,6 +39,7 @@ impl PhysMem {
         let total = ram_len.checked_add(extra.checked_next_multiple_of(PAGE_SIZE)?)?;
         let pool = Pool::new(usize::try_from(total).ok()?)?;
         let code = vec![0; pool.len() >> PAGE_SHIFT];
+        let track = Tracker::new(code.len());
         Some(PhysMem {
             pool,
             ram_len,
@@ -46,6 +50,7 @@ impl PhysMem {
             code,
             code_writes: Vec::new(),
             fresh_code: Vec::new(),
+            track,
         })
     }
 
@@ -162,6 +167,7 @@ impl PhysMem {
         if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
             && let Target::Pool(page) = self.target(pa).1
             && !self.hits_code(page + pa % PAGE_SIZE, T::SIZE)
+            && self.track.is_silent(page >> PAGE_SHIFT)
         {
             return self.pool.host_page(page).write(pa, v);
         }
@@ -177,12 +183,28 @@ impl PhysMem {
     /// Writes to the pool, wherever it is mapped, ROM included.
     pub fn pool_write(&mut self, offset: u64, bytes: &[u8]) {
         self.note_code_write(offset, bytes.len() as u64);
+        self.note_write(offset, bytes.len() as u64);
         self.pool.slice_mut(offset, bytes.len()).copy_from_slice(bytes);
     }
 
     /// The host's view of the pool page at `offset`.
     pub(crate) fn host_page(&self, offset: u64) -> HostPage {
         self.pool.host_page(offset)
+    }
+
+    /// Whether the pool page at `offset` may be written without notice, but for decoded code; opens it if it is only
+    /// clean, as a write is about to happen.
+    pub(crate) fn open_for_write(&mut self, offset: u64) -> bool {
+        let page = offset >> PAGE_SHIFT;
+        if !self.track.is_silent(page) {
+            self.track.open(page, self.pool.slice(page << PAGE_SHIFT, PAGE_SIZE as usize));
+        }
+        !self.track.is_watched(page)
+    }
+
+    /// Whether the pool page at `offset` may be written without notice, but for decoded code.
+    pub(crate) fn is_open(&self, offset: u64) -> bool {
+        self.track.is_silent(offset >> PAGE_SHIFT)
     }
 
     /// Whether the pool page at `offset` holds decoded code, so that writes must come through [`Self::pool_write`].
@@ -238,6 +260,91 @@ impl PhysMem {
     }
 }
 
+/// Tracking of writes: for the timeline.
+impl PhysMem {
+    /// Notes which pages are written from here on. The caller takes the write tags out of all TLBs.
+    pub(crate) fn start_tracking(&mut self) {
+        self.track.start();
+    }
+
+    /// Notes nothing any more.
+    pub(crate) fn stop_tracking(&mut self) {
+        self.track.stop();
+    }
+
+    /// Takes the pages (by number) written since the last call, with what they held then. The caller takes the write tags
+    /// out of all TLBs.
+    pub(crate) fn seal(&mut self) -> Vec<(u64, PageImage)> {
+        self.track.seal()
+    }
+
+    /// Host memory that the pages written since [`Self::seal`] take.
+    pub(crate) fn written_cost(&self) -> usize {
+        self.track.cost()
+    }
+
+    /// What pool page `page` holds.
+    pub(crate) fn page_image(&self, page: u64) -> PageImage {
+        PageImage::of(self.pool.slice(page << PAGE_SHIFT, PAGE_SIZE as usize))
+    }
+
+    /// Puts `image` into pool page `page`. For jumps in time: it is no write of the guest's.
+    pub(crate) fn restore_page(&mut self, page: u64, image: &PageImage) {
+        let offset = page << PAGE_SHIFT;
+        self.note_code_write(offset, PAGE_SIZE);
+        self.track.replaced(page);
+        let to = self.pool.slice_mut(offset, PAGE_SIZE as usize);
+        match image.bytes() {
+            Some(bytes) => to.copy_from_slice(bytes),
+            None => to.fill(0),
+        }
+    }
+
+    /// Watches writes to `ranges` of the pool (first and last byte), and to nothing else. The caller takes the write tags
+    /// out of all TLBs.
+    pub(crate) fn watch(&mut self, ranges: &[(u64, u64)]) {
+        self.track.watch(ranges);
+    }
+
+    /// Takes the writes to watched ranges since the last call.
+    pub(crate) fn take_watch_hits(&mut self) -> Vec<WatchHit> {
+        self.track.take_hits()
+    }
+
+    /// Whether a watched range was written since [`Self::take_watch_hits`].
+    #[inline]
+    pub(crate) fn watch_was_hit(&self) -> bool {
+        self.track.has_hits()
+    }
+
+    /// The sum of all pages' hashes, as [`Self::page_sum`], from the pages that changed since the last call. Only while
+    /// writes are tracked.
+    pub(crate) fn tracked_page_sum(&mut self) -> u128 {
+        let pool = &self.pool;
+        self.track.sum(self.allocated >> PAGE_SHIFT, |page| pool.slice(page << PAGE_SHIFT, PAGE_SIZE as usize))
+    }
+
+    /// The sum of all pages' hashes, mod 2^128.
+    pub(crate) fn page_sum(&self) -> u128 {
+        let part = |page| page_hash(page, self.pool.slice(page << PAGE_SHIFT, PAGE_SIZE as usize));
+        (0..self.allocated >> PAGE_SHIFT).fold(0, |sum: u128, page| sum.wrapping_add(part(page)))
+    }
+
+    /// The pages of `[offset, offset + len)` are about to be written.
+    fn note_write(&mut self, offset: u64, len: u64) {
+        let end = offset + len;
+        let mut at = offset;
+        while at < end {
+            let n = (end - at).min(PAGE_SIZE - at % PAGE_SIZE);
+            if !self.is_open(at) {
+                self.open_for_write(at);
+                self.track.note(at, n);
+            }
+            at += n;
+        }
+    }
+}
+
 fn granule_mask(offset: u64, len: u64) -> u64 {
     let first = offset % PAGE_SIZE / CODE_GRANULE;
     let last = ((offset % PAGE_SIZE + len.max(1) - 1) / CODE_GRANULE).min(63);
@@ -260,6 +367,7 @@ impl State for PhysMem {
             code: _,
             code_writes: _,
             fresh_code: _,
+            track: _,
         } = self;
         w.field(1, ram_len);
         w.field(2, allocated);
@@ -285,9 +393,15 @@ impl State for PhysMem {
         {
             return Err(r.invalid("its pages do not match their list"));
         }
-        self.pool.slice_mut(0, allocated as usize).fill(0);
-        for (p, page) in numbers.iter().zip(bytes.chunks(PAGE_SIZE as usize)) {
-            self.pool.slice_mut(p * PAGE_SIZE, page.len()).copy_from_slice(page);
+        if !numbers.is_sorted() {
+            return Err(r.invalid("its pages are out of order"));
+        }
+        let mut saved = numbers.iter().zip(bytes.chunks(PAGE_SIZE as usize)).peekable();
+        for page in 0..allocated / PAGE_SIZE {
+            let bytes = saved.next_if(|s| *s.0 == page).map_or(&[0; PAGE_SIZE as usize][..], |s| s.1);
+            if self.pool.slice(page * PAGE_SIZE, bytes.len()) != bytes {
+                self.pool_write(page * PAGE_SIZE, bytes);
+            }
         }
         self.set_a20(a20);
         self.map_generation = self.map_generation.wrapping_add(1);

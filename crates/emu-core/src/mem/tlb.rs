@@ -141,4 +141,10 @@ impl Tlb {
             }
         }
     }
+    /// Takes the write tag from every entry: each page's next write is to be noticed.
+    pub(crate) fn protect_all(&mut self) {
+        for &slot in &self.filled {
+            self.entries[slot as usize & (2 * ENTRIES - 1)].write = NO_TAG;
+        }
+    }
 }

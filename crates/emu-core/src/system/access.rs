@@ -148,6 +148,7 @@ impl System {
         let (read, write) = self.mem.target(t.pa);
         let Target::Pool(pool) = read else { return };
         let writable = t.writable && write == read && !self.mem.has_code(pool);
+        let writable = writable && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) };
         if access.write && !writable {
             // Another store would come here again: programs whose variables lie among their code do many of them.
             return;
@@ -199,7 +200,7 @@ impl System {
                     8 => self.mem.store(pa, value),
                     _ => self.mem.write(pa, &value.to_le_bytes()[..size as usize & 15]),
                 }
-                self.leave |= self.mem.code_was_written();
+                self.leave |= self.mem.code_was_written() || self.mem.watch_was_hit();
             }
         }
     }
@@ -209,6 +210,7 @@ impl System {
         let stale = self.mem.map_generation() != self.map_generation;
         self.leave |=
             stale || self.bus.needs_attention() || self.mem.code_was_written() || self.bus.output_waiting() > 4096;
+        self.leave |= self.mem.watch_was_hit();
     }
 }
 

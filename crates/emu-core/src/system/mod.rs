@@ -75,6 +75,8 @@ pub struct System {
     pub(crate) parked: Vec<(Cpu, Tlb)>,
     /// A fault of a task switch that came too late to undo it: it belongs to the new task.
     pub(crate) late_fault: Option<Fault>,
+    /// Since when the CPU has been halted, while it is. Not part of the state.
+    halted_since: Option<Ticks>,
     trail: trail::Trail,
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
@@ -107,6 +109,7 @@ impl System {
             bus,
             parked: Vec::new(),
             late_fault: None,
+            halted_since: None,
             trail: trail::Trail::default(),
             firmware: None,
             firmware_range: 0..0,
@@ -153,6 +156,39 @@ impl System {
         let outcome = firmware.call(self, number);
         self.firmware = Some(firmware);
         outcome
+    }
+
+    /// Since when the CPU has been halted, as far as this run of it has seen; the present if it is not.
+    pub(crate) fn halted_since(&self) -> Ticks {
+        self.halted_since.unwrap_or_else(|| self.now())
+    }
+
+    /// Starts or stops noting which pages of memory and blocks of volumes are written.
+    pub(crate) fn track_writes(&mut self, on: bool) {
+        if on {
+            self.mem.start_tracking();
+        } else {
+            self.mem.stop_tracking();
+        }
+        self.bus.volumes().iter().for_each(|v| v.track(on));
+        self.protect_memory();
+    }
+
+    /// Takes the pages of memory written since the last call, with what they held; the next write to any page is noted.
+    pub(crate) fn seal_memory(&mut self) -> Vec<(u64, crate::mem::PageImage)> {
+        self.protect_memory();
+        self.mem.seal()
+    }
+
+    /// Host memory taken by what was written since the last checkpoint.
+    pub(crate) fn written_cost(&self) -> usize {
+        self.mem.written_cost()
+    }
+
+    /// Has the next write to every page take the slow path.
+    pub(crate) fn protect_memory(&mut self) {
+        self.tlb.protect_all();
+        self.parked.iter_mut().for_each(|(_, tlb)| tlb.protect_all());
     }
 
     /// Drops all cached translations: after a change of the memory map, CR0, CR4 or EFER.

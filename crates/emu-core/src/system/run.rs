@@ -71,8 +71,10 @@ impl System {
                 continue;
             }
             if self.cpu.activity == Activity::Running {
+                self.halted_since = None;
                 return None;
             }
+            self.halted_since.get_or_insert(now);
             // Halted: the next event is the next thing that happens.
             let next = self.bus.next_deadline();
             if next > until {

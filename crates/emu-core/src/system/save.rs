@@ -9,9 +9,11 @@ impl System {
     pub fn save(&self, w: &mut StateWriter) {
         self.save_all_but_memory(w);
         w.chunk(&self.mem);
+        self.bus.volumes().iter().for_each(|v| v.save(w));
     }
 
-    fn save_all_but_memory(&self, w: &mut StateWriter) {
+    /// Writes the whole machine without the contents of memory and volumes.
+    pub(crate) fn save_all_but_memory(&self, w: &mut StateWriter) {
         w.chunk_with(*b"SYS ", 1, |w| w.field(1, &self.now().0));
         w.chunk(&self.cpu);
         self.parked.iter().for_each(|(cpu, _)| w.chunk(cpu));
@@ -26,13 +28,35 @@ impl System {
     /// # Errors
     /// Any [`StateError`]; then the machine must be reset before it runs.
     pub fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let now = self.load_parts(r)?;
+        self.engine.clear(&mut self.mem);
+        self.mem.take_fresh_code();
+        r.chunk(&mut self.mem)?;
+        self.settle_loaded(now);
+        // Volumes come last: drives only know the digests of what lies in them.
+        self.bus.volumes().iter().try_for_each(|v| if r.is_at_end() { Ok(()) } else { v.load(r) })?;
+        self.mem.take_code_writes();
+        Ok(())
+    }
+
+    /// Reads what [`Self::save_all_but_memory`] wrote. Memory and volumes have their contents already; decoded code that
+    /// changed with them is noted in memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_all_but_memory(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let now = self.load_parts(&mut StateReader::new(bytes))?;
+        self.settle_loaded(now);
+        Ok(())
+    }
+
+    /// Reads clock, CPUs, devices and firmware.
+    fn load_parts(&mut self, r: &mut StateReader<'_>) -> Result<Ticks, StateError> {
         let mut now = 0;
         r.chunk_with(*b"SYS ", 1, |r| {
             now = r.field(1)?;
             Ok(())
         })?;
-        self.engine.clear(&mut self.mem);
-        self.mem.take_fresh_code();
         (self.deadline, self.budget, self.at, self.ending) = (Ticks(now), 0, None, None);
         r.chunk(&mut self.cpu)?;
         self.parked.iter_mut().try_for_each(|(cpu, _)| r.chunk(cpu))?;
@@ -40,12 +64,17 @@ impl System {
         if let Some(firmware) = &mut self.firmware {
             firmware.load_chunk(r)?;
         }
-        r.chunk(&mut self.mem)?;
-        self.bus.restored(&mut self.mem, Ticks(now));
-        self.mem.take_code_writes();
+        Ok(Ticks(now))
+    }
+
+    /// Puts everything right that follows from what was loaded.
+    fn settle_loaded(&mut self, now: Ticks) {
+        self.bus.restored(&mut self.mem, now);
+        self.bus.take_output();
+        (self.late_fault, self.halted_since) = (None, None);
         self.flush_translations();
+        self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
         self.leave = true;
-        Ok(())
     }
 
     /// The hash of the whole state: the machine's identity at this tick. Pages of zeros cost little.
@@ -55,20 +84,24 @@ impl System {
         self.save_all_but_memory(&mut w);
         StateHash::of(&w.into_bytes()).then(self.mem.hash())
     }
+
+    /// The same hash, from the pages that changed since the last call; only while memory is tracked.
+    pub(crate) fn tracked_hash(&mut self) -> StateHash {
+        let mut w = StateWriter::new();
+        self.save_all_but_memory(&mut w);
+        let sum = self.mem.tracked_page_sum();
+        StateHash::of(&w.into_bytes()).then(self.mem.hash_with(sum))
+    }
 }
 
 impl crate::mem::PhysMem {
-    /// The hash of all memory: of its pages that are not zero, each with its place.
+    /// The hash of all memory: the A20 gate, and the sum over all pages that are not zero of a hash of number and contents.
     #[must_use]
     pub fn hash(&self) -> StateHash {
-        let mut all = StateHash::of(&[u8::from(self.a20())]);
-        let pages = self.pool_len() / crate::mem::PAGE_SIZE;
-        for page in 0..pages {
-            let bytes = self.pool(page * crate::mem::PAGE_SIZE, crate::mem::PAGE_SIZE as usize);
-            if bytes.iter().any(|&b| b != 0) {
-                all = all.then(StateHash::of(&page.to_le_bytes())).then(StateHash::of(bytes));
-            }
-        }
-        all
+        self.hash_with(self.page_sum())
+    }
+
+    fn hash_with(&self, sum: u128) -> StateHash {
+        StateHash::of(&[u8::from(self.a20())]).then(StateHash(sum))
     }
 }

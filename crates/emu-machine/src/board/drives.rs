@@ -49,7 +49,7 @@ pub(super) fn install(b: &mut Bus, interrupts: &Interrupts, media: Media) {
     let kinds = media.floppy_kinds();
     let mut floppies = [const { None }; 4];
     for (i, (image, kind)) in media.floppies.into_iter().zip(kinds).enumerate().take(2) {
-        let disk = image.map(|i| i.backend);
+        let disk = image.map(|i| b.add_volume(i.backend));
         floppies[i] = Some(FloppyDrive::new(format!("fd{i}"), kind, disk, None));
     }
     let wires = FdcWires { irq: interrupts.wire(b, 6), dreq: b.wire_to(Sink::DmaRequest(FLOPPY_DMA)) };
@@ -59,7 +59,7 @@ pub(super) fn install(b: &mut Bus, interrupts: &Interrupts, media: Media) {
     b.set_dma_client(FLOPPY_DMA, fdc);
 
     let wires = IdeWires { irq: [interrupts.wire(b, 14), interrupts.wire(b, 15)] };
-    let drives = ide_drives(media.disks, media.cdroms);
+    let drives = ide_drives(b, media.disks, media.cdroms);
     let ide = b.add(Box::new(Piix3Ide::new("ide", SOUTH_BRIDGE, wires, drives)));
     b.map_ports(ide, 0x1F0, 8, REGION_PRIMARY, 4);
     b.map_ports(ide, 0x3F6, 1, REGION_PRIMARY_CONTROL, 1);
@@ -68,15 +68,15 @@ pub(super) fn install(b: &mut Bus, interrupts: &Interrupts, media: Media) {
 }
 
 /// Disks from the primary master on; CDs after them, but from the secondary master on if that is free.
-fn ide_drives(disks: Vec<Image>, cdroms: Vec<Option<Image>>) -> [[Option<Drive>; 2]; 2] {
+fn ide_drives(b: &mut Bus, disks: Vec<Image>, cdroms: Vec<Option<Image>>) -> [[Option<Drive>; 2]; 2] {
     let mut places = [const { None }; 4];
     let first_cd = if disks.len() <= 2 && cdroms.len() <= 2 { 2 } else { disks.len() };
     for (i, disk) in disks.into_iter().enumerate().take(4) {
-        places[i] = Some(Drive::disk(format!("EMU{:05}", i + 1), disk.backend, None));
+        places[i] = Some(Drive::disk(format!("EMU{:05}", i + 1), b.add_volume(disk.backend), None));
     }
     for (i, cd) in cdroms.into_iter().enumerate() {
         if let Some(place) = places.get_mut(first_cd + i) {
-            *place = Some(Drive::cdrom(format!("cd{i}"), cd.map(|c| c.backend)));
+            *place = Some(Drive::cdrom(format!("cd{i}"), cd.map(|c| b.add_volume(c.backend))));
         }
     }
     let [a, b, c, d] = places;

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use emu_core::{Input, Output, Stop, Ticks};
+use emu_core::timeline::TimelineSettings;
+use emu_core::{Input, Output, Stop, Ticks, Timeline};
 
 use super::script::Step;
 use super::{Command, Pacer, Script, SerialLink, Show};
@@ -67,6 +68,8 @@ pub struct RunnerOptions {
     pub debug: Option<SerialLink>,
     /// Where pictures of the screen go.
     pub show: Option<Sender<Show>>,
+    /// How the way back is kept; `None` if it is not.
+    pub timeline: Option<TimelineSettings>,
 }
 
 /// A machine being run.
@@ -84,6 +87,7 @@ pub struct Runner {
     /// Since when the CPU has been halted with interrupts off.
     dead_since: Option<Ticks>,
     said_dead: bool,
+    timeline: Option<Timeline>,
     log: Vec<(Ticks, Input)>,
     end: Option<End>,
 }
@@ -97,8 +101,9 @@ impl core::fmt::Debug for Runner {
 impl Runner {
     /// A runner of `machine`, from where it stands.
     #[must_use]
-    pub fn new(machine: Machine, options: RunnerOptions, commands: Receiver<Command>) -> Runner {
+    pub fn new(mut machine: Machine, options: RunnerOptions, commands: Receiver<Command>) -> Runner {
         let now = Instant::now();
+        let timeline = options.timeline.map(|settings| Timeline::new(&mut machine.system, settings));
         let pacer = Pacer::new(machine.rate(), now, machine.system.now());
         Runner {
             machine,
@@ -112,6 +117,7 @@ impl Runner {
             key_wake: Ticks(0),
             dead_since: None,
             said_dead: false,
+            timeline,
             log: Vec::new(),
             end: None,
         }
@@ -142,7 +148,7 @@ impl Runner {
     /// Every input that the guest got, with its tick: with the configuration, all that it takes to repeat the run.
     #[must_use]
     pub fn input_log(&self) -> &[(Ticks, Input)] {
-        &self.log
+        self.timeline.as_ref().map_or(&self.log, Timeline::log)
     }
 
     /// Ends the run: closes the serial lines, and returns the machine and how many bytes were dropped.
@@ -174,7 +180,11 @@ impl Runner {
             }
             until = until.min(allowed);
         }
-        let stop = self.machine.system.run(until.max(now + 1));
+        let until = until.max(now + 1);
+        let stop = match &mut self.timeline {
+            Some(timeline) => timeline.run(&mut self.machine.system, until),
+            None => self.machine.system.run(until),
+        };
         self.carry_output();
         if stop == Stop::TripleFault {
             self.triple_fault();
@@ -236,11 +246,19 @@ impl Runner {
 
     /// Hands an input to the guest now, and logs it.
     fn input(&mut self, input: Input) {
-        let taken = self.machine.system.input(&input);
-        if !taken && matches!(input, Input::Eject { .. } | Input::Insert { .. } | Input::PowerButton) {
+        let asked = matches!(input, Input::Eject { .. } | Input::Insert { .. } | Input::PowerButton);
+        let system = &mut self.machine.system;
+        let taken = match &mut self.timeline {
+            Some(timeline) => timeline.input(system, input),
+            None => {
+                let taken = system.input(&input);
+                self.log.push((system.now(), input));
+                taken
+            }
+        };
+        if !taken && asked {
             self.notice("this machine has no such thing".into());
         }
-        self.log.push((self.machine.system.now(), input));
     }
 
     /// Lets the next key through when its time has come.
@@ -312,7 +330,7 @@ impl Runner {
     /// others it is the end, as nothing good ever follows.
     fn triple_fault(&mut self) {
         if self.options.reset_on_triple_fault || self.machine.shutdown_code() != 0 {
-            self.machine.system.bus.cpu_lines(0).reset = true;
+            self.input(Input::ShutdownReset);
         } else {
             self.end = Some(End::TripleFault);
         }

@@ -1,0 +1,199 @@
+//! Checkpoints: taking them at the head of a run and in its past, and going back to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::pages::{Key, PageSet, seal};
+use super::{Mark, SpinePoint, Timeline};
+use crate::mem::PageImage;
+use crate::state::StateWriter;
+use crate::system::System;
+
+/// A point to which the machine can be put back at once.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    pub(super) at: Mark,
+    /// CPUs, devices, firmware: everything but the contents of memory and volumes.
+    pub(super) devices: Arc<[u8]>,
+    pub(super) a20: bool,
+    /// What was written between this checkpoint and the next one. Of the last one: nothing, while the machine stands before
+    /// it or at it; what was written since is noted by memory and volumes themselves.
+    pub(super) undo: PageSet,
+}
+
+impl Checkpoint {
+    /// The machine as it is, with nothing written yet.
+    fn of(sys: &System, at: Mark) -> Checkpoint {
+        let mut w = StateWriter::new();
+        sys.save_all_but_memory(&mut w);
+        Checkpoint { at, devices: w.into_bytes().into(), a20: sys.mem.a20(), undo: PageSet::default() }
+    }
+
+    /// Host memory that it takes.
+    pub(super) fn cost(&self) -> usize {
+        self.devices.len() + self.undo.cost() + size_of::<Checkpoint>()
+    }
+}
+
+impl Timeline {
+    /// Whether checkpoints lie ahead of the machine.
+    pub(super) fn is_behind(&self) -> bool {
+        self.base + 1 < self.checkpoints.len()
+    }
+
+    /// Notes that the machine has come to a checkpoint, or makes one if it is time for it.
+    pub(super) fn pass_checkpoint(&mut self, sys: &mut System, mark: Mark) {
+        while self.checkpoints.get(self.base + 1).is_some_and(|c| c.at <= mark) {
+            self.absorb(sys);
+            self.base += 1;
+            if !self.is_behind() {
+                // The machine is what it was when it first came here.
+                self.head.clear();
+            }
+        }
+        if !self.is_behind() && (mark.tick >= self.due || sys.written_cost() > self.settings.budget / 16) {
+            self.checkpoint(sys);
+        }
+    }
+
+    /// Makes a checkpoint at the machine's present, ahead of all others.
+    pub(super) fn checkpoint(&mut self, sys: &mut System) {
+        let at = self.mark(sys);
+        if self.checkpoints.last().is_some_and(|last| last.at >= at) {
+            return;
+        }
+        let written = seal(sys);
+        if let Some(last) = self.checkpoints.last_mut() {
+            last.undo = written;
+        }
+        self.checkpoints.push(Checkpoint::of(sys, at));
+        self.base = self.checkpoints.len() - 1;
+        if self.settings.spine {
+            let hash = sys.tracked_hash();
+            self.spine.push(SpinePoint { at, hash });
+        }
+        self.due = at.tick.after(self.interval(at));
+        self.keep_to_budget();
+    }
+
+    fn interval(&self, at: Mark) -> u64 {
+        let interval = self.settings.interval.max(1);
+        let doublings = (at.tick.since(self.start()) / interval / 256).checked_ilog2().map_or(0, |n| n + 1);
+        interval.saturating_mul(1 << doublings.min(40))
+    }
+
+    /// Takes over what memory and volumes have noted since the base: what pages held there is what they hold at the last
+    /// checkpoint, unless that is known already. Returns the pages.
+    fn absorb(&mut self, sys: &mut System) -> PageSet {
+        let written = seal(sys);
+        for (key, image) in written.iter() {
+            self.head.entry(*key).or_insert_with(|| image.clone());
+        }
+        written
+    }
+
+    /// Makes a checkpoint between two that are there, where the machine stands.
+    pub(super) fn split(&mut self, sys: &mut System) {
+        let at = self.mark(sys);
+        if !self.is_behind() || self.checkpoints[self.base].at >= at {
+            return;
+        }
+        let first = self.absorb(sys);
+        let whole = core::mem::take(&mut self.checkpoints[self.base].undo);
+        let second = whole.iter().map(|(key, image)| match first.get(*key) {
+            Some(_) => (*key, key.look(sys)),
+            None => (*key, image.clone()),
+        });
+        let mut second: Vec<_> = second.collect();
+        // A page that the stretch as a whole never wrote can't be written in its first part; were it, it must come back.
+        let stray = first.iter().filter(|(key, _)| whole.get(*key).is_none());
+        second.extend(stray.map(|(key, _)| (*key, key.look(sys))));
+        let mut new = Checkpoint::of(sys, at);
+        new.undo = PageSet::new(second);
+        self.checkpoints[self.base].undo = first;
+        self.base += 1;
+        self.checkpoints.insert(self.base, new);
+    }
+
+    /// Keeps the machine's present, so that it can come back to it after a jump into the past.
+    pub(super) fn leave_head(&mut self, sys: &mut System) {
+        if !self.is_behind() {
+            self.checkpoint_without_spine(sys);
+        }
+    }
+
+    fn checkpoint_without_spine(&mut self, sys: &mut System) {
+        let (spine, due) = (core::mem::replace(&mut self.settings.spine, false), self.due);
+        self.checkpoint(sys);
+        (self.settings.spine, self.due) = (spine, due);
+    }
+
+    /// Puts the machine back (or forth) to checkpoint `to`. The present is lost unless a checkpoint holds it.
+    pub(super) fn restore(&mut self, sys: &mut System, to: usize) {
+        let from = self.base;
+        let present = self.absorb(sys);
+        // Every page that may differ between here and there, with what it holds there as soon as that is known.
+        let mut pages: BTreeMap<Key, Option<PageImage>> = present.iter().map(|p| (p.0, None)).collect();
+        for stretch in &self.checkpoints[from.min(to)..from.max(to)] {
+            stretch.undo.iter().for_each(|p| _ = pages.entry(p.0).or_insert(None));
+        }
+        let mut unknown = pages.len();
+        for stretch in &self.checkpoints[to..] {
+            if unknown == 0 {
+                break;
+            }
+            for (key, image) in stretch.undo.iter() {
+                if let Some(slot @ None) = pages.get_mut(key) {
+                    *slot = Some(image.clone());
+                    unknown -= 1;
+                }
+            }
+        }
+        let to_head = to + 1 == self.checkpoints.len();
+        for (key, image) in pages {
+            self.put(sys, key, image, to_head);
+        }
+        self.base = to;
+        if to_head {
+            self.head.clear();
+        }
+        let checkpoint = &self.checkpoints[to];
+        let (at, a20, devices) = (checkpoint.at, checkpoint.a20, Arc::clone(&checkpoint.devices));
+        sys.mem.set_a20(a20);
+        // The machine wrote these bytes itself, from the same devices.
+        if let Err(e) = sys.load_all_but_memory(&devices) {
+            debug_assert!(false, "a checkpoint that does not load: {e}");
+        }
+        self.applied = at.inputs;
+        self.compared = self.expected.partition_point(|s| s.at <= at);
+        self.diverged = None;
+    }
+
+    /// Puts one page to what it holds at the checkpoint gone to; `None` is what it holds at the head.
+    fn put(&mut self, sys: &mut System, key: Key, image: Option<PageImage>, to_head: bool) {
+        let image = match image {
+            Some(image) => {
+                if !to_head && !self.head.contains_key(&key) {
+                    self.head.insert(key, key.look(sys));
+                }
+                image
+            }
+            None => match self.head.remove(&key) {
+                Some(image) => image,
+                None => return, // it holds that already
+            },
+        };
+        key.put(sys, &image);
+    }
+
+    /// Forgets all checkpoints ahead of the machine.
+    pub(super) fn forget_ahead(&mut self) {
+        if self.is_behind() {
+            self.checkpoints.truncate(self.base + 1);
+            self.checkpoints[self.base].undo = PageSet::default();
+            self.head.clear();
+            let at = self.checkpoints[self.base].at;
+            self.due = at.tick.after(self.interval(at));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What is kept when memory runs short: many checkpoints near the present, fewer the older they are.
+
+use super::Timeline;
+use super::pages::PageSet;
+
+/// Checkpoints at the most, whatever memory they take.
+const MOST: usize = 1024;
+
+impl Timeline {
+    /// Host memory that the timeline takes, but for what was written since the last checkpoint.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let checkpoints: usize = self.checkpoints.iter().map(|c| c.cost()).sum();
+        checkpoints + self.head.values().map(|i| i.cost() + 64).sum::<usize>()
+    }
+
+    /// Drops checkpoints until the rest fits the budget: those first whose loss costs the least, measured by how much
+    /// longer the way to a tick there becomes, beside how long ago it is. Only at the head of the run.
+    pub(super) fn keep_to_budget(&mut self) {
+        let mut cost = self.cost();
+        while (cost > self.settings.budget || self.checkpoints.len() > MOST) && self.checkpoints.len() > 2 {
+            cost -= self.drop_one();
+        }
+        while cost > self.settings.budget && self.checkpoints.len() > 1 {
+            // Even one stretch from the start to here is too much: the start is given up.
+            cost -= self.checkpoints.remove(0).cost();
+            self.base = self.base.saturating_sub(1);
+        }
+    }
+
+    /// Drops the least useful checkpoint but the first and the last; returns how much memory that gave back.
+    fn drop_one(&mut self) -> usize {
+        let head = self.checkpoints[self.checkpoints.len() - 1].at.tick;
+        let worth = |i: usize| {
+            let (before, behind) = (self.checkpoints[i - 1].at.tick, self.checkpoints[i + 1].at.tick);
+            (u128::from(behind.since(before)) << 64) / u128::from(head.since(before).max(1))
+        };
+        let least = (1..self.checkpoints.len() - 1).min_by_key(|&i| worth(i)).unwrap_or(1);
+        let gone = self.checkpoints.remove(least);
+        let earlier = &mut self.checkpoints[least - 1];
+        let before = gone.cost() + earlier.cost();
+        earlier.undo = core::mem::take::<PageSet>(&mut earlier.undo).then(gone.undo);
+        if self.base >= least {
+            self.base -= 1;
+        }
+        before.saturating_sub(self.checkpoints[least - 1].cost())
+    }
+}

@@ -1,0 +1,277 @@
+//! Time travel in one run of a machine: checkpoints that share pages, the log of inputs, and jumps to any tick.
+//!
+//! A checkpoint is the state of CPUs and devices, and for each page of memory (and block of a volume) that was written
+//! before the next checkpoint, what it held. To go back, those pages are put back; to go to a tick between checkpoints, the
+//! machine runs again from the one before it, with the inputs of the log at their ticks. So the state at a tick does not
+//! depend on the way there, and its hash is the same as in the run itself.
+//!
+//! While the machine stands in the past, the pages of its latest state that differ are kept as well: nothing of the
+//! future is lost until [`Timeline::discard_future`] is called. Where the machine stands is no part of its state.
+
+mod checkpoint;
+mod keep;
+mod pages;
+mod seek;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::input::Input;
+use crate::mem::PageImage;
+use crate::state::StateHash;
+use crate::system::{Stop, System};
+use crate::time::Ticks;
+use checkpoint::Checkpoint;
+use pages::Key;
+pub use seek::SeekError;
+
+/// A point of a run: more than one input may come at a tick, and each of them makes another state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The tick.
+    pub tick: Ticks,
+    /// Inputs since power-on.
+    pub inputs: usize,
+}
+
+/// A point of the spine: the machine's identity there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpinePoint {
+    /// Where.
+    pub at: Mark,
+    /// [`System::hash`] there.
+    pub hash: StateHash,
+}
+
+/// How a timeline is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimelineSettings {
+    /// Host memory for checkpoints, in bytes.
+    pub budget: usize,
+    /// Ticks between two checkpoints; it doubles as the run grows, each time 256 of them have passed.
+    pub interval: u64,
+    /// Whether the machine is hashed at each checkpoint, for a recording.
+    pub spine: bool,
+}
+
+impl Default for TimelineSettings {
+    fn default() -> Self {
+        TimelineSettings { budget: 512 << 20, interval: 1 << 26, spine: false }
+    }
+}
+
+/// The machine may run this many ticks before it is looked at how much it has written.
+const STRETCH: u64 = 1 << 22;
+
+/// The past of one machine, and its future as far as it is known. All calls take the same machine.
+#[derive(Debug)]
+pub struct Timeline {
+    settings: TimelineSettings,
+    /// In ascending order; there is always one.
+    checkpoints: Vec<Checkpoint>,
+    /// The last checkpoint that is not ahead of the machine: what was written since is what differs from it.
+    base: usize,
+    /// Every input, with its tick.
+    log: Vec<(Ticks, Input)>,
+    /// How many of them the machine has got.
+    applied: usize,
+    /// The farthest point that is known to be reached.
+    end: Ticks,
+    /// While checkpoints lie ahead: what pages hold at the last of them, where the machine holds something else.
+    head: BTreeMap<Key, PageImage>,
+    /// When the next checkpoint is due, if none lies ahead.
+    due: Ticks,
+    /// Hashes made since [`Self::take_spine`].
+    spine: Vec<SpinePoint>,
+    /// Hashes that a recording promises, in ascending order, and how many of them have been compared.
+    expected: Vec<SpinePoint>,
+    compared: usize,
+    diverged: Option<Divergence>,
+}
+
+/// A machine that is not what its recording says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The last point at which it still was; `None` if there was none.
+    pub good: Option<Mark>,
+    /// What was expected, and where.
+    pub expected: SpinePoint,
+    /// What it is.
+    pub found: StateHash,
+}
+
+impl Timeline {
+    /// Begins at the machine's present.
+    #[must_use]
+    pub fn new(sys: &mut System, settings: TimelineSettings) -> Timeline {
+        sys.track_writes(true);
+        let now = sys.now();
+        let mut timeline = Timeline {
+            settings,
+            checkpoints: Vec::new(),
+            base: 0,
+            log: Vec::new(),
+            applied: 0,
+            end: now,
+            head: BTreeMap::new(),
+            due: now,
+            spine: Vec::new(),
+            expected: Vec::new(),
+            compared: 0,
+            diverged: None,
+        };
+        timeline.checkpoint(sys);
+        timeline
+    }
+
+    /// Ends it: the machine runs on as it is, and nothing is noted any more.
+    pub fn close(self, sys: &mut System) {
+        sys.track_writes(false);
+    }
+
+    /// Gives the machine a future: the inputs of a recording, up to tick `end`. Only at the very start.
+    pub fn expect(&mut self, log: Vec<(Ticks, Input)>, spine: Vec<SpinePoint>, end: Ticks) {
+        (self.log, self.applied, self.expected) = (log, 0, spine);
+        self.end = self.end.max(end);
+    }
+
+    /// Every input that the machine has got, and those that it will get.
+    #[must_use]
+    pub fn log(&self) -> &[(Ticks, Input)] {
+        &self.log
+    }
+
+    /// The farthest tick that is known.
+    #[must_use]
+    pub fn end(&self) -> Ticks {
+        self.end
+    }
+
+    /// The first tick that can be gone to.
+    #[must_use]
+    pub fn start(&self) -> Ticks {
+        self.checkpoints[0].at.tick
+    }
+
+    /// Where the machine stands.
+    #[must_use]
+    pub fn mark(&self, sys: &System) -> Mark {
+        Mark { tick: sys.now(), inputs: self.applied }
+    }
+
+    /// Whether the machine stands before the end of what is known.
+    #[must_use]
+    pub fn is_past(&self, sys: &System) -> bool {
+        self.applied < self.log.len() || sys.now() < self.end
+    }
+
+    /// Takes the hashes made since the last call.
+    pub fn take_spine(&mut self) -> Vec<SpinePoint> {
+        core::mem::take(&mut self.spine)
+    }
+
+    /// Where the machine first was not what its recording says, if that has happened.
+    #[must_use]
+    pub fn divergence(&self) -> Option<&Divergence> {
+        self.diverged.as_ref()
+    }
+
+    /// How many points of the recording's spine have been found right, and how many there are.
+    #[must_use]
+    pub fn verified(&self) -> (usize, usize) {
+        (self.compared, self.expected.len())
+    }
+
+    /// Hands an input to the machine, now, and logs it. Returns whether there was a device for it; nothing happens in the
+    /// past.
+    pub fn input(&mut self, sys: &mut System, input: Input) -> bool {
+        if self.is_past(sys) {
+            return false;
+        }
+        let taken = hand(sys, &input);
+        self.end = sys.now();
+        self.log.push((sys.now(), input));
+        self.applied += 1;
+        taken
+    }
+
+    /// Forgets everything behind the machine's present.
+    pub fn discard_future(&mut self, sys: &System) {
+        self.log.truncate(self.applied);
+        self.expected.truncate(self.compared);
+        self.forget_ahead();
+        self.end = sys.now();
+    }
+
+    /// Runs as [`System::run`] does, with the inputs that the log has.
+    pub fn run(&mut self, sys: &mut System, until: Ticks) -> Stop {
+        loop {
+            self.pass(sys);
+            let now = sys.now();
+            if now >= until || self.diverged.is_some() {
+                return Stop::Deadline;
+            }
+            let to = until.min(self.next_stop(now));
+            let stop = sys.run(to);
+            self.end = self.end.max(sys.now());
+            match stop {
+                Stop::Deadline | Stop::Asleep if sys.now() < until => {}
+                Stop::TripleFault if self.log.get(self.applied).is_some_and(|i| i.0 <= sys.now()) => {}
+                Stop::Deadline | Stop::Asleep => {
+                    self.pass(sys);
+                    return stop;
+                }
+                _ => return stop,
+            }
+        }
+    }
+
+    /// The next tick at which something is to be done.
+    fn next_stop(&self, now: Ticks) -> Ticks {
+        let input = self.log.get(self.applied).map_or(Ticks::NEVER, |i| i.0);
+        let check = self.expected.get(self.compared).map_or(Ticks::NEVER, |s| s.at.tick);
+        let checkpoint = self.checkpoints.get(self.base + 1).map_or(self.due, |c| c.at.tick);
+        let next = input.min(check).min(checkpoint).max(now + 1);
+        next.min(now.after(STRETCH))
+    }
+
+    /// Does what is due at the machine's present: checkpoints, comparing, inputs.
+    fn pass(&mut self, sys: &mut System) {
+        loop {
+            let mark = self.mark(sys);
+            self.pass_checkpoint(sys, mark);
+            self.compare(sys, mark);
+            match self.log.get(self.applied) {
+                Some((tick, input)) if *tick <= mark.tick => {
+                    let input = input.clone();
+                    hand(sys, &input);
+                    self.applied += 1;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Compares the machine with what its recording says of this point.
+    fn compare(&mut self, sys: &mut System, mark: Mark) {
+        while let Some(&expected) = self.expected.get(self.compared).filter(|s| s.at <= mark) {
+            let good = self.compared.checked_sub(1).map(|i| self.expected[i].at);
+            if expected.at == mark {
+                let found = sys.tracked_hash();
+                if found != expected.hash {
+                    self.diverged = Some(Divergence { good, expected, found });
+                    return;
+                }
+            }
+            self.compared += 1;
+        }
+    }
+}
+
+/// Gives `input` to the machine, at a moment that is the same whatever came before at this tick.
+fn hand(sys: &mut System, input: &Input) -> bool {
+    let now = sys.now();
+    sys.run(now);
+    sys.input(input)
+}

@@ -1,0 +1,326 @@
+//! Any order of jumps gives the state of the straight run: on a program that writes all over memory and into its own
+//! code, with a device that has events, interrupts, bus mastering and a disk, and inputs at random ticks.
+
+use proptest::prelude::*;
+
+use super::{Timeline, TimelineSettings};
+use crate::block::RamDisk;
+use crate::bus::{Ack, InterruptController, PortDevice, Wire};
+use crate::cpu::model::Kind;
+use crate::cpu::{Model, Segment, seg};
+use crate::mem::Target;
+use crate::{
+    BlockBackend, Bus, ClockRate, DevCx, Device, Input, PhysMem, Sink, State, StateError, StateHash, StateReader,
+    StateWriter, Stop, System, Ticks,
+};
+
+/// A device with a bit of everything: bytes from outside raise its interrupt and go to its disk and, a while later, into
+/// memory; its port counts.
+struct Mailbox {
+    irq: Wire,
+    disk: Box<dyn BlockBackend>,
+    last: u8,
+    count: u32,
+}
+
+impl State for Mailbox {
+    const TAG: [u8; 4] = *b"MBOX";
+    const VERSION: u16 = 1;
+    fn save(&self, w: &mut StateWriter) {
+        let Self { irq: _, disk, last, count } = self;
+        w.field(1, last);
+        w.field(2, count);
+        let mut inner = StateWriter::new();
+        disk.save(&mut inner);
+        w.field(3, &inner.into_bytes());
+    }
+    fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        (self.last, self.count) = (r.field(1)?, r.field(2)?);
+        let bytes: Vec<u8> = r.field(3)?;
+        self.disk.load(&mut StateReader::new(&bytes))
+    }
+}
+
+impl Device for Mailbox {
+    fn name(&self) -> &str {
+        "mailbox"
+    }
+    fn reset(&mut self, cx: &mut DevCx<'_>) {
+        cx.schedule(1, cx.now + 701);
+    }
+    fn ports(&mut self) -> Option<&mut dyn PortDevice> {
+        Some(self)
+    }
+    fn interrupt_controller(&mut self) -> Option<&mut dyn InterruptController> {
+        Some(self)
+    }
+    fn event(&mut self, cx: &mut DevCx<'_>, tag: u32) {
+        if tag == 1 {
+            cx.schedule(1, cx.now + 701);
+            return cx.set_wire(self.irq, true);
+        }
+        let mut sector = [0; 512];
+        self.disk.read(u64::from(self.last) % 32, &mut sector).unwrap();
+        cx.mem.write(0x2_0000 + u64::from(self.last) * 512, &sector);
+        self.count += 1;
+    }
+    fn input(&mut self, cx: &mut DevCx<'_>, input: &Input) -> bool {
+        let Input::Serial { bytes, .. } = input else { return false };
+        for &b in bytes {
+            self.last = b;
+            self.disk.write(u64::from(b) % 32, &[b ^ self.count as u8; 512]).unwrap();
+        }
+        cx.set_wire(self.irq, true);
+        cx.schedule(0, cx.now + u64::from(self.last) * 7);
+        true
+    }
+}
+
+impl PortDevice for Mailbox {
+    fn read(&mut self, cx: &mut DevCx<'_>, _: u16, _: u16, _: u8) -> u32 {
+        cx.set_wire(self.irq, false);
+        self.count += 1;
+        self.count ^ u32::from(self.last) ^ cx.now.0 as u32
+    }
+    fn write(&mut self, _: &mut DevCx<'_>, _: u16, _: u16, _: u8, _: u32) {}
+}
+
+impl InterruptController for Mailbox {
+    fn acknowledge(&mut self, _: &mut DevCx<'_>, _: u8) -> Ack {
+        Ack::Vector(8)
+    }
+}
+
+mod guest {
+    use iced_x86::IcedError;
+    use iced_x86::code_asm::*;
+
+    /// A pseudo-random walk of stores, string moves and self-modification; the interrupt's handler reads the mailbox. Sometimes
+    /// it waits for the next interrupt.
+    pub(super) fn program() -> Result<Vec<u8>, IcedError> {
+        let mut a = CodeAssembler::new(16)?;
+        let (mut again, mut here, mut on) = (a.create_label(), a.create_label(), a.create_label());
+        a.sti()?;
+        a.mov(ebx, 0x1234_5678)?;
+        a.set_label(&mut again)?;
+        a.imul_3(ebx, ebx, 0x0019_660D)?;
+        a.add(ebx, 0x3C6E_F35F)?;
+        a.mov(eax, ebx)?;
+        a.shr(eax, 12)?;
+        a.mov(ds, ax)?; // segments all over the first megabyte ...
+        a.and(ax, 0x7F00)?;
+        a.or(ax, 0x1000)?; // ... but not over the program
+        a.mov(ds, ax)?;
+        a.mov(es, ax)?;
+        a.mov(word_ptr(bx).ds(), bx)?;
+        a.test(ebx, 0x70000)?;
+        a.jnz(on)?;
+        a.mov(cx, 40)?;
+        a.mov(si, bx)?;
+        a.mov(di, bx)?;
+        a.add(di, 6)?;
+        a.rep().movsw()?;
+        a.call(here)?;
+        a.set_label(&mut here)?;
+        a.pop(bp)?; // 1 byte, and the next instruction 4; then the second byte of the one behind it
+        a.inc(byte_ptr(bp + 6).cs())?;
+        a.mov(dl, 0)?;
+        a.set_label(&mut on)?;
+        a.test(ebx, 0x1F0_0000)?;
+        a.jnz(again)?;
+        a.hlt()?;
+        a.jmp(again)?;
+        a.assemble(0x1000)
+    }
+
+    pub(super) fn handler() -> Result<Vec<u8>, IcedError> {
+        let mut a = CodeAssembler::new(16)?;
+        a.push(ax)?;
+        a.in_(ax, 0x40)?;
+        a.mov(word_ptr(0x800).cs(), ax)?;
+        a.pop(ax)?;
+        a.iret()?;
+        a.assemble(0x900)
+    }
+}
+
+fn machine() -> System {
+    let mut mem = PhysMem::new(0x10_0000, 0).unwrap();
+    mem.map(0, 0x10_0000, Target::Pool(0));
+    mem.write(0x1000, &guest::program().unwrap());
+    mem.write(0x900, &guest::handler().unwrap());
+    mem.store(8 * 4, 0x900u32);
+    let mut bus = Bus::new(ClockRate::DEFAULT, 1);
+    let irq = bus.wire_to(Sink::Intr(0));
+    let disk = bus.add_volume(Box::new(RamDisk::zeroed(32)));
+    let mailbox = bus.add(Box::new(Mailbox { irq, disk, last: 0, count: 0 }));
+    bus.map_ports(mailbox, 0x40, 2, 0, 2);
+    bus.add_interrupt_controller(mailbox);
+    let mut sys = System::new(Model::new(Kind::P6), mem, bus);
+    sys.reset();
+    for s in [seg::ES, seg::CS, seg::SS, seg::DS] {
+        sys.cpu.set_segment(s, Segment::real(0));
+    }
+    sys.cpu.rip = 0x1000;
+    sys.cpu.regs[4] = 0x8000;
+    sys
+}
+
+const LENGTH: u64 = 60_000;
+
+fn byte(b: u8) -> Input {
+    Input::Serial { port: 0, bytes: vec![b, b / 2] }
+}
+
+/// The straight run: no timeline, and the hash at each tick of `ticks` (ascending), with all inputs up to it.
+fn straight(inputs: &[(u64, u8)], ticks: &[u64]) -> Vec<StateHash> {
+    let mut sys = machine();
+    let mut rest = inputs.iter().peekable();
+    let mut run_to = |sys: &mut System, tick: u64| {
+        while let Some((t, b)) = rest.next_if(|i| i.0 <= tick) {
+            assert_ne!(sys.run(Ticks(*t)), Stop::TripleFault);
+            sys.input(&byte(*b));
+        }
+        sys.run(Ticks(tick));
+    };
+    ticks
+        .iter()
+        .map(|&t| {
+            run_to(&mut sys, t);
+            sys.hash()
+        })
+        .collect()
+}
+
+/// A live run under a timeline.
+fn live(inputs: &[(u64, u8)], settings: TimelineSettings) -> (System, Timeline) {
+    let mut sys = machine();
+    let mut timeline = Timeline::new(&mut sys, settings);
+    for (tick, b) in inputs {
+        timeline.run(&mut sys, Ticks(*tick));
+        assert!(timeline.input(&mut sys, byte(*b)));
+    }
+    timeline.run(&mut sys, Ticks(LENGTH));
+    (sys, timeline)
+}
+
+fn inputs() -> impl Strategy<Value = Vec<(u64, u8)>> {
+    prop::collection::vec((1..LENGTH, any::<u8>()), 0..40).prop_map(|mut v| {
+        v.sort_unstable();
+        v
+    })
+}
+
+const CASES: u32 = if cfg!(debug_assertions) { 12 } else { 60 };
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_jumps_gives_the_straight_run(
+        inputs in inputs(), jumps in prop::collection::vec(0..LENGTH, 1..25),
+        interval in 500u64..20_000, budget in prop::sample::select(vec![64usize << 10, 400 << 10, 64 << 20]),
+    ) {
+        let mut ticks = jumps.clone();
+        ticks.sort_unstable();
+        let hashes = straight(&inputs, &ticks);
+        let settings = TimelineSettings { budget, interval, spine: true };
+        let (mut sys, mut timeline) = live(&inputs, settings);
+        for tick in jumps {
+            let gone = timeline.seek(&mut sys, Ticks(tick));
+            if tick < timeline.start().0 {
+                prop_assert!(gone.is_err());
+                continue;
+            }
+            prop_assert_eq!(gone, Ok(()));
+            prop_assert_eq!(sys.now(), Ticks(tick));
+            let at = ticks.binary_search(&tick).unwrap();
+            prop_assert_eq!(sys.hash(), hashes[at], "at {}", tick);
+            prop_assert_eq!(sys.tracked_hash(), hashes[at]);
+        }
+    }
+
+    #[test]
+    fn steps_back_visit_every_state_of_the_run(inputs in inputs(), from in 2_000..LENGTH) {
+        let (mut sys, mut timeline) = live(&inputs, TimelineSettings { interval: 9_000, ..TimelineSettings::default() });
+        timeline.seek(&mut sys, Ticks(from)).unwrap();
+        let mut visited = Vec::new();
+        for _ in 0..60 {
+            prop_assert_eq!(timeline.step_back(&mut sys), Ok(true));
+            visited.push((sys.now().0, sys.hash()));
+        }
+        visited.reverse();
+        prop_assert!(visited.windows(2).all(|w| w[0].0 < w[1].0));
+        let ticks: Vec<u64> = visited.iter().map(|v| v.0).collect();
+        let hashes: Vec<StateHash> = visited.iter().map(|v| v.1).collect();
+        prop_assert_eq!(straight(&inputs, &ticks), hashes);
+    }
+}
+
+#[test]
+fn the_guest_is_alive() {
+    let (sys, _) = live(&[(30_000, 9)], TimelineSettings::default());
+    let mut still = machine();
+    still.run(Ticks(LENGTH / 2));
+    assert!(sys.mem.page_sum() != still.mem.page_sum());
+    let touched = (0x10..0x100).filter(|p| sys.mem.pool(p << 12, 4096).iter().any(|&b| b != 0)).count();
+    assert!(touched > 30, "{touched}");
+    assert!(sys.mem.load::<u16>(0x800) != still.mem.load::<u16>(0x800));
+}
+
+#[test]
+fn a_spine_is_the_hash_of_the_straight_run() {
+    let inputs = [(5_000, 7), (5_000, 9), (31_000, 200)];
+    let (_, mut timeline) = live(&inputs, TimelineSettings { interval: 4_000, spine: true, ..Default::default() });
+    let spine = timeline.take_spine();
+    assert!(spine.len() > 14);
+    let ticks: Vec<u64> = spine.iter().map(|s| s.at.tick.0).collect();
+    assert_eq!(straight(&inputs, &ticks), spine.iter().map(|s| s.hash).collect::<Vec<_>>());
+
+    // Another machine under the same log is found right, and one with another input is found wrong in the right place.
+    for wrong in [false, true] {
+        let mut sys = machine();
+        let mut other = Timeline::new(&mut sys, TimelineSettings::default());
+        let mut log = timeline.log().to_vec();
+        if wrong {
+            log[2].1 = byte(201);
+        }
+        other.expect(log, spine.clone(), timeline.end());
+        other.run(&mut sys, Ticks(LENGTH));
+        let found = other.divergence().map(|d| (d.good.unwrap().tick.0, d.expected.at.tick.0));
+        assert_eq!(found, wrong.then_some((28_000, 32_000)));
+    }
+}
+
+#[test]
+fn the_past_takes_no_inputs_until_the_future_is_discarded() {
+    let inputs = [(5_000, 7), (31_000, 200)];
+    let (mut sys, mut timeline) = live(&inputs, TimelineSettings { interval: 3_000, ..Default::default() });
+    let end = sys.hash();
+    timeline.seek(&mut sys, Ticks(20_000)).unwrap();
+    assert!(timeline.is_past(&sys) && !timeline.input(&mut sys, byte(1)));
+    timeline.seek(&mut sys, Ticks(LENGTH)).unwrap();
+    assert_eq!(sys.hash(), end);
+    timeline.seek(&mut sys, Ticks(20_000)).unwrap();
+    timeline.discard_future(&sys);
+    assert!(timeline.input(&mut sys, byte(1)));
+    timeline.run(&mut sys, Ticks(LENGTH));
+    let other = [(5_000, 7), (20_000, 1)];
+    assert_eq!(straight(&other, &[LENGTH]), [sys.hash()]);
+    timeline.seek(&mut sys, Ticks(19_999)).unwrap();
+    assert_eq!(straight(&other, &[19_999]), [sys.hash()]);
+    assert_eq!(timeline.log().len(), 2);
+}
+
+#[test]
+fn memory_stays_within_the_budget() {
+    let budget = 300 << 10;
+    let (mut sys, mut timeline) = live(&[(5_000, 7)], TimelineSettings { interval: 200, budget, spine: false });
+    assert!(timeline.cost() <= budget, "{}", timeline.cost());
+    for tick in (0..LENGTH).rev().step_by(1_777) {
+        if tick >= timeline.start().0 {
+            timeline.seek(&mut sys, Ticks(tick)).unwrap();
+            assert!(timeline.cost() <= budget + budget / 10, "{} at {tick}", timeline.cost());
+        }
+    }
+}
