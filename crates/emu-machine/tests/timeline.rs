@@ -45,7 +45,7 @@ fn inputs(numbers: &mut Numbers) -> Vec<(u64, Input)> {
 fn straight(config: &MachineConfig, log: &[(u64, Input)], ticks: &[u64]) -> Vec<StateHash> {
     let mut machine = Machine::new(config.clone()).expect("a machine");
     let mut rest = log.iter().peekable();
-    let mut run_to = |machine: &mut Machine, tick: u64| {
+    let run_to = |machine: &mut Machine, tick: u64| {
         while machine.system.now() < Ticks(tick) {
             machine.system.run(Ticks(tick));
             machine.system.bus.take_output();

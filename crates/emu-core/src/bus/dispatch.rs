@@ -670,15 +670,29 @@ impl Bus {
         }
     }
 
+    /// Writes the contents of all volumes, a chunk for each: of drives' images [`Self::save`] writes digests only.
+    pub fn save_volumes(&self, w: &mut StateWriter) {
+        self.volumes.iter().for_each(|v| v.save(w));
+    }
+
+    /// Reads what [`Self::save_volumes`] wrote. Volumes that came later than the state was saved keep what they have.
+    ///
+    /// # Errors
+    /// Any [`StateError`]; then the machine must be reset.
+    pub fn load_volumes(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.volumes.iter().try_for_each(|v| if r.is_at_end() { Ok(()) } else { v.load(r) })
+    }
+
     /// Contents of the images that lie in no drive, and are not as they came: when they came is the host's affair.
     fn image_contents(&self) -> Vec<(u32, Vec<u8>)> {
         let here = self.images.iter().enumerate().filter_map(|(i, image)| Some((i as u32, image.as_ref()?)));
-        here.filter(|(_, image)| image.changed()).map(|(i, image)| {
-            let mut w = StateWriter::new();
-            image.save(&mut w);
-            (i, w.into_bytes())
-        })
-        .collect()
+        here.filter(|(_, image)| image.changed())
+            .map(|(i, image)| {
+                let mut w = StateWriter::new();
+                image.save(&mut w);
+                (i, w.into_bytes())
+            })
+            .collect()
     }
 }
 

@@ -27,7 +27,7 @@ pub use trail::{Delivered, LastBlock};
 use crate::bus::Bus;
 use crate::cpu::{Cpu, Fault, Model, Outcome};
 use crate::engine::{Engine, OpRef};
-use crate::mem::{PhysMem, Tlb};
+use crate::mem::{PAGE_SIZE, PhysMem, Target, Tlb, WatchHit};
 use crate::time::Ticks;
 
 /// Services that the machine's own firmware has in Rust. A reserved opcode (`0F 3F nn`), valid only in the pages that
@@ -178,6 +178,30 @@ impl System {
     pub(crate) fn seal_memory(&mut self) -> Vec<(u64, crate::mem::PageImage)> {
         self.protect_memory();
         self.mem.seal()
+    }
+
+    /// Watches writes to `ranges` of physical memory (first byte, length), and nothing else: the run stops behind the
+    /// instruction that writes there, or the device that does. Where no memory answers, nothing is watched.
+    pub fn watch(&mut self, ranges: &[(u64, u64)]) {
+        let mut pool = Vec::new();
+        for &(start, len) in ranges {
+            let mut at = start;
+            while at < start.saturating_add(len) {
+                let n = (start.saturating_add(len) - at).min(PAGE_SIZE - at % PAGE_SIZE);
+                if let Target::Pool(page) = self.mem.target(at).1 {
+                    let first = page + at % PAGE_SIZE;
+                    pool.push((first, first + n - 1));
+                }
+                at += n;
+            }
+        }
+        self.mem.watch(&pool);
+        self.protect_memory();
+    }
+
+    /// Takes the writes to watched memory since the last call.
+    pub fn take_watch_hits(&mut self) -> Vec<WatchHit> {
+        self.mem.take_watch_hits()
     }
 
     /// Host memory taken by what was written since the last checkpoint.

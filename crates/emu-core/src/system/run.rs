@@ -14,6 +14,8 @@ pub enum Stop {
     Deadline,
     /// Output waits to be taken.
     Output,
+    /// Watched memory was written; the hits wait to be taken.
+    Watch,
     /// The CPU is halted with nothing that could ever wake it but an input; the clock stands at the tick asked for.
     Asleep,
     /// The CPU shut down: a fault while it delivered a double fault. RIP is where it happened.
@@ -58,6 +60,9 @@ impl System {
             self.bus.take_attention();
             self.take_notice();
             self.take_resets();
+            if self.mem.watch_was_hit() {
+                return Some(Stop::Watch);
+            }
             if self.bus.output_waiting() > 0 {
                 return Some(Stop::Output);
             }

@@ -9,7 +9,7 @@ impl System {
     pub fn save(&self, w: &mut StateWriter) {
         self.save_all_but_memory(w);
         w.chunk(&self.mem);
-        self.bus.volumes().iter().for_each(|v| v.save(w));
+        self.bus.save_volumes(w);
     }
 
     /// Writes the whole machine without the contents of memory and volumes.
@@ -34,7 +34,7 @@ impl System {
         r.chunk(&mut self.mem)?;
         self.settle_loaded(now);
         // Volumes come last: drives only know the digests of what lies in them.
-        self.bus.volumes().iter().try_for_each(|v| if r.is_at_end() { Ok(()) } else { v.load(r) })?;
+        self.bus.load_volumes(r)?;
         self.mem.take_code_writes();
         Ok(())
     }

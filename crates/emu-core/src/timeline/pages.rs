@@ -30,9 +30,7 @@ impl Key {
     pub(super) fn look(self, sys: &System) -> PageImage {
         match self.split() {
             (None, page) => sys.mem.page_image(page),
-            (Some(volume), block) => {
-                sys.bus.volumes().get(volume).map_or(PageImage::of(&[]), |v| v.block_image(block))
-            }
+            (Some(volume), block) => sys.bus.volumes().get(volume).map_or(PageImage::of(&[]), |v| v.block_image(block)),
         }
     }
 

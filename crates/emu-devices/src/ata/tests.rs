@@ -340,11 +340,14 @@ fn swapped_discs_find_back() {
     let whole = |rig: &Rig| {
         let mut w = StateWriter::new();
         rig.bus.save(&mut w);
+        rig.bus.save_volumes(&mut w);
         w.into_bytes()
     };
     let load = |rig: &mut Rig, bytes: &[u8]| {
-        rig.bus.load(&mut StateReader::new(bytes)).unwrap();
+        let mut r = StateReader::new(bytes);
+        rig.bus.load(&mut r).unwrap();
         rig.bus.restored(&mut rig.mem, rig.now);
+        rig.bus.load_volumes(&mut r).unwrap();
     };
     insert(&mut rig, "cd0", 0);
     insert(&mut rig, "cd1", 1);
