@@ -7,14 +7,16 @@ mod mode;
 pub mod model;
 mod save;
 mod segment;
+mod test_registers;
 
 pub use fault::{Fault, Outcome};
 pub use flags::LazyFlags;
 pub use mode::Mode;
 pub use model::Model;
 pub use segment::{Segment, TableRegister, attr, seg};
+pub use test_registers::TestRegisters;
 
-use crate::fpu::Fpu;
+use crate::fpu::{Fpu, Unit};
 use bits::*;
 
 /// Indices of general registers in [`Cpu::regs`], by their encoding.
@@ -144,6 +146,8 @@ pub struct Cpu {
     pub smm: bool,
     /// Base of the SMRAM state save area.
     pub smbase: u32,
+    /// TR3 to TR7.
+    pub test: TestRegisters,
     /// Which silicon it is.
     pub model: Model,
     /// Its number, which is also its initial APIC ID.
@@ -177,12 +181,13 @@ impl Cpu {
             dr: [0; 8],
             msr: Msrs::default(),
             tsc_offset: 0,
-            fpu: Fpu::new(),
+            fpu: Fpu::with_unit(Unit::of(model.kind)),
             xmm: [0; 16],
             mxcsr: 0x1F80,
             nmi_blocked: false,
             smm: false,
             smbase: 0x3_0000,
+            test: TestRegisters::default(),
             model,
             id,
         };
@@ -237,6 +242,7 @@ impl Cpu {
             self.xmm = [0; 16];
             self.mxcsr = 0x1F80;
             self.smbase = 0x3_0000;
+            self.test = TestRegisters::default();
         }
         self.refresh_segments();
     }

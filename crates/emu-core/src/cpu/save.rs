@@ -59,7 +59,7 @@ impl Field for Msrs {
 
 impl State for Cpu {
     const TAG: [u8; 4] = *b"CPU ";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn save(&self, w: &mut StateWriter) {
         let Self {
@@ -91,6 +91,7 @@ impl State for Cpu {
             nmi_blocked,
             smm,
             smbase,
+            test,
             model: _,
             id: _,
         } = self;
@@ -107,6 +108,7 @@ impl State for Cpu {
         w.part(10, fpu);
         w.field(11, &(*xmm, *mxcsr));
         w.field(12, &(*nmi_blocked, *smm, *smbase));
+        w.field(20, test);
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -141,6 +143,8 @@ impl State for Cpu {
         r.part(10, &mut self.fpu)?;
         (self.xmm, self.mxcsr) = r.field(11)?;
         (self.nmi_blocked, self.smm, self.smbase) = r.field(12)?;
+        // Older states have none: as after a reset.
+        self.test = r.optional(20)?.unwrap_or_default();
         self.eflags = 2;
         self.flags = LazyFlags::from_bits(eflags);
         self.set_eflags(eflags);

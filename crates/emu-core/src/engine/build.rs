@@ -232,7 +232,7 @@ impl System {
                 (None, (0..len.min(most_bytes(&self.cpu.model))).map(|i| fetch(self, i)).collect())
             }
         };
-        Ok(Source { key, page_offset, bytes, cut_by_limit: allowed < room })
+        Ok(Source { key, page_offset, bytes, cut_by_limit: allowed <= room })
     }
 
     /// Length of the first instruction; `None` if the bytes end inside of it.
@@ -401,7 +401,7 @@ fn decode(mode: Mode, model: &Model, bytes: &[u8], firmware: bool, insns: &mut [
         if decoder.last_error() == DecoderError::NoMoreBytes && n > 0 {
             break;
         }
-        if !exec::accepts(model, insn) {
+        if !exec::accepts(model, insn) || (model.kind < Kind::I80386 && front::has_late_prefix(&bytes[at..])) {
             insn.set_code(Code::INVALID);
         }
         n += 1;

@@ -1,6 +1,6 @@
-//! The 8086's own reading of code, in front of the decoder.
+//! The reading of code by early CPUs, in front of the decoder: most of it is the 8086's.
 //!
-//! Its decoding is partial: bits of the opcode that later CPUs made instructions of are not looked at, so that rows of the
+//! The 8086's decoding is partial: bits of the opcode that later CPUs made instructions of are not looked at, so that rows of the
 //! opcode map are aliases of others, every opcode does something, and prefixes may be repeated without end. An instruction
 //! is rewritten to the form that the decoder knows; what comes out has the length of the original.
 //!
@@ -78,6 +78,12 @@ impl Prefixes {
         }
         (found, bytes.len())
     }
+}
+
+/// Whether the instruction at the start of `bytes` has a prefix that the 80386 brought; before it, those are no opcodes.
+pub(super) fn has_late_prefix(bytes: &[u8]) -> bool {
+    let (_, n) = Prefixes::scan(bytes);
+    bytes.get(n).is_some_and(|b| (0x64..=0x67).contains(b))
 }
 
 /// The instruction at the start of `bytes`, which stands `at` bytes behind its block's start; `None` if the bytes end

@@ -21,6 +21,12 @@ use crate::exec::{Exec, ExecTable};
 use iced_x86::Instruction;
 use jumps::Jumps;
 
+/// For tests: what the 8086 makes of `bytes`.
+#[cfg(test)]
+pub(crate) fn decode_i8086(bytes: &[u8]) -> Option<Instruction> {
+    front::decode(bytes, 0)
+}
+
 /// An instruction that is executed from its decoded form, off the fast path.
 pub(crate) struct ColdInsn {
     pub(crate) exec: Exec,

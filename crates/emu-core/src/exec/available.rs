@@ -5,9 +5,16 @@ use iced_x86::{Code, CpuidFeature, DecoderOptions, Instruction, OpKind, Register
 use crate::cpu::Model;
 use crate::cpu::model::{Feature, Kind};
 
-/// How the decoder has to read code for `model`: up to the 80286, LOCK is allowed everywhere.
+/// How the decoder has to read code for `model`: up to the 80286, LOCK is allowed everywhere; some opcodes of the 0F row had
+/// another meaning up to the 80486.
 pub(crate) fn decoder_options(model: &Model) -> u32 {
-    if model.kind <= Kind::I80286 { DecoderOptions::NO_INVALID_CHECK } else { DecoderOptions::NONE }
+    match model.kind {
+        Kind::I8086 | Kind::I80186 => DecoderOptions::NO_INVALID_CHECK,
+        Kind::I80286 => DecoderOptions::NO_INVALID_CHECK | DecoderOptions::LOADALL286,
+        Kind::I80386 => DecoderOptions::LOADALL386 | DecoderOptions::UMOV | DecoderOptions::MOV_TR,
+        Kind::I80486 => DecoderOptions::UMOV | DecoderOptions::MOV_TR,
+        _ => DecoderOptions::NONE,
+    }
 }
 
 /// The longest instruction [SDM-2 2.3.11; 80286 manual, appendix B].

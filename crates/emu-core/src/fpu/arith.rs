@@ -143,7 +143,7 @@ pub fn sqrt(a: F80, ctl: Ctl) -> Out {
         return Out::INVALID;
     }
     if class == Class::Infinity {
-        return Out::exact(a);
+        return if ctl.projective() { Out::INVALID } else { Out::exact(a) };
     }
     let pre = nan::denormal(class, class);
     if !ctl.masked(pre) {
@@ -178,7 +178,7 @@ fn add_special(a: F80, b: F80, flip: u16, ctl: Ctl) -> Out {
         return out;
     }
     let b = F80::new(b.sign_exp ^ flip, b.sig);
-    if ca == Class::Infinity && cb == Class::Infinity && a.sign() != b.sign() {
+    if ca == Class::Infinity && cb == Class::Infinity && (a.sign() != b.sign() || ctl.projective()) {
         return Out::INVALID;
     }
     let pre = nan::denormal(ca, cb) | ctl.pre;

@@ -38,6 +38,10 @@ fn compare_special(a: F80, b: F80, quiet: bool, ctl: Ctl) -> Compared {
         let flags = if quiet { out.flags & IE } else { IE };
         return Compared { order: None, flags };
     }
+    if ctl.projective() && (ca == Class::Infinity || cb == Class::Infinity) {
+        let same = ca == cb;
+        return Compared { order: same.then_some(Ordering::Equal), flags: if same { 0 } else { IE } };
+    }
     Compared { order: Some(order(a, b)), flags: nan::denormal(ca, cb) | ctl.pre }
 }
 

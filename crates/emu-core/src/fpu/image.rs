@@ -51,7 +51,7 @@ impl Fpu {
         let (fip, fdp) = (fip as u32, fdp as u32);
         // The reserved halves of 32-bit fields are stored as ones.
         let high = 0xffff_0000;
-        let (cw, sw, tw) = (self.cw.into(), self.status().into(), self.tags().into());
+        let (cw, sw, tw) = (self.control().into(), self.status().into(), self.tags().into());
         let linear = |segment: u16, offset: u32| (u32::from(segment) << 4).wrapping_add(offset);
         let fields: [u32; 7] = match layout {
             Layout::Protected16 => [cw, sw, tw, fip, fcs.into(), fdp, fds.into()],
@@ -85,7 +85,7 @@ impl Fpu {
     /// FLDENV from at least [`Layout::env_len`] bytes; missing ones read as zero.
     pub fn load_env(&mut self, layout: Layout, image: &[u8]) {
         let get = |n| field(layout, image, n);
-        self.cw = (get(0) as u16 & 0x1f7f) | 0x40;
+        self.cw = self.kept_control(get(0) as u16);
         self.set_status(get(1) as u16);
         self.set_tags(get(2) as u16);
         self.last = match layout {
@@ -142,7 +142,7 @@ impl Fpu {
     /// 64-bit offsets without selectors.
     pub fn fxsave(&self, wide: bool, image: &mut [u8; 160]) {
         let LastInstruction { fop, fcs, fip, fds, fdp } = self.last;
-        image[0..2].copy_from_slice(&self.cw.to_le_bytes());
+        image[0..2].copy_from_slice(&self.control().to_le_bytes());
         image[2..4].copy_from_slice(&self.status().to_le_bytes());
         image[4..6].copy_from_slice(&[self.used, 0]);
         image[6..8].copy_from_slice(&(fop & 0x7ff).to_le_bytes());
@@ -164,7 +164,7 @@ impl Fpu {
         let offset = |v: u64| if wide { v } else { v & 0xffff_ffff };
         let selector = |v: u64| if wide { 0 } else { (v >> 32) as u16 };
         let (ip, dp) = (long(8), long(16));
-        self.cw = (word(0) & 0x1f7f) | 0x40;
+        self.cw = self.kept_control(word(0));
         self.set_status(word(2));
         self.last = LastInstruction {
             fop: word(6) & 0x7ff,

@@ -20,10 +20,12 @@ mod save;
 pub mod scale;
 mod stack;
 pub mod trans;
+mod unit;
 
 pub use f80::F80;
 pub use ops::{Operand, Store};
 use round::{C1, Ctl};
+pub use unit::Unit;
 
 /// Exception summary, bit 7 of the status word.
 pub const ES: u16 = 0x80;
@@ -62,6 +64,8 @@ pub struct Fpu {
     used: u8,
     /// The instruction and operand pointers.
     pub last: LastInstruction,
+    /// Which kind of unit it is.
+    unit: Unit,
 }
 
 impl Default for Fpu {
@@ -73,36 +77,44 @@ impl Default for Fpu {
 impl Fpu {
     /// The unit after FNINIT, all registers zero.
     pub fn new() -> Fpu {
-        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, last: LastInstruction::default() }
+        let (last, unit) = (LastInstruction::default(), Unit::I387);
+        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, last, unit }
     }
 
     /// FNINIT: registers keep their contents, but are empty.
     pub fn init(&mut self) {
-        (self.cw, self.sw, self.top, self.used) = (0x37f, 0, 0, 0);
+        let cw = self.kept_control(self.unit.initial_control());
+        (self.cw, self.sw, self.top, self.used) = (cw, 0, 0, 0);
         self.last = LastInstruction::default();
     }
 
-    /// The unit after power-up or RESET [SDM-3 table 10-1]: unlike FNINIT with CW 0040H, and registers +0, not empty.
+    /// The unit after power-up or RESET [SDM-3 table 10-1]: unlike FNINIT with CW 0040H, and registers +0, not empty. A
+    /// coprocessor of its own is as FNINIT leaves it.
     pub fn reset(&mut self) {
-        *self = Fpu { cw: 0x40, used: 0xff, ..Fpu::new() };
+        *self = match self.unit {
+            Unit::I387 => Fpu { cw: 0x40, used: 0xff, ..Fpu::new() },
+            unit => Fpu::with_unit(unit),
+        };
     }
 
     /// The control word.
     #[inline]
     pub fn control(&self) -> u16 {
-        self.cw
+        self.cw & !unit::PROJECTIVE
     }
 
     /// FLDCW. Bit 6 always reads as set; unmasking a pending exception raises the summary.
     pub fn set_control(&mut self, cw: u16) {
-        self.cw = (cw & 0x1f7f) | 0x40;
+        self.cw = self.kept_control(cw);
         self.update_summary();
     }
 
     /// The status word, TOP included.
     #[inline]
     pub fn status(&self) -> u16 {
-        self.sw | u16::from(self.top) << 11
+        // The 8087 and 287 are busy only while they compute.
+        let busy = if self.unit == Unit::I387 { 0 } else { self.sw & BUSY };
+        self.sw ^ busy | u16::from(self.top) << 11
     }
 
     /// Loads the status word. ES and B follow from the exceptions and their masks.

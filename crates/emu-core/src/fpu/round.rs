@@ -89,6 +89,12 @@ impl Ctl {
         }
     }
 
+    /// Whether infinities have no sign, as on an 8087 or 287 by default.
+    #[inline]
+    pub(crate) const fn projective(self) -> bool {
+        self.cw & super::unit::PROJECTIVE != 0
+    }
+
     /// True if every exception of `flags` is masked.
     #[inline]
     pub const fn masked(self, flags: u16) -> bool {

@@ -8,17 +8,19 @@ impl State for Fpu {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { regs, cw, sw, top, used, last } = self;
+        let Self { regs, cw: _, sw, top, used, last, unit: _ } = self;
         let LastInstruction { fop, fcs, fip, fds, fdp } = last;
         w.field(1, &regs.map(|r| (r.sign_exp, r.sig)));
-        w.field(2, &(*cw, *sw, *top, *used));
+        w.field(2, &(self.control(), *sw, *top, *used));
         w.field(3, &(*fop, *fcs, *fip, *fds, *fdp));
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         let regs: [(u16, u64); 8] = r.field(1)?;
         self.regs = regs.map(|(sign_exp, sig)| F80 { sign_exp, sig });
-        (self.cw, self.sw, self.top, self.used) = r.field(2)?;
+        let cw: u16;
+        (cw, self.sw, self.top, self.used) = r.field(2)?;
+        self.cw = self.kept_control(cw);
         if self.top > 7 {
             return Err(r.invalid("TOP is beyond 7"));
         }

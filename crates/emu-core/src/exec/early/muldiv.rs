@@ -210,7 +210,7 @@ fn div_i80286<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let divisor = sys.operand::<T>(insn, 0)?.to_u64();
     let (high, low) = halves::<T>(sys);
     if high >= divisor {
-        return Err(Fault::DE);
+        return divide_error(sys, sys.cpu.flags);
     }
     let dividend = high << bits::<T>() | low;
     let (quotient, remainder) = (dividend / divisor, dividend % divisor);
@@ -227,13 +227,13 @@ fn idiv_i80286<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let divisor = sys.operand::<T>(insn, 0)?;
     let m = magnitudes(sys, divisor);
     if m.high >= m.divisor {
-        return Err(Fault::DE);
+        return divide_error(sys, sys.cpu.flags);
     }
     let dividend = m.high << bits::<T>() | m.low;
     let (quotient, remainder) = (dividend / m.divisor, with_sign(dividend % m.divisor, m.negative));
     let quotient = with_sign(quotient, m.differ);
     if (signed::<T>(quotient) < 0) != m.differ && quotient != 0 {
-        return Err(Fault::DE);
+        return divide_error(sys, sys.cpu.flags);
     }
     set_accumulator::<T>(sys, remainder, quotient);
     let positive = signed::<T>(divisor.to_u64()) > 0;

@@ -55,7 +55,15 @@ fn fwait(sys: &mut System, _insn: &Instruction) -> Outcome {
     ready_to_wait(sys)
 }
 
-/// FNENI, FNDISI, FNSETPM, FRSTPM: nothing since the 387, and they do not wait.
+/// FNENI and FNDISI: nothing since the 287.
+fn interrupts(sys: &mut System, insn: &Instruction) -> Outcome {
+    available(sys)?;
+    sys.cpu.fpu.allow_interrupts(insn.code() == Code::Fneni);
+    sys.update_ferr();
+    Ok(())
+}
+
+/// FNSETPM, which only a 287 needs (here it sees the CPU's mode), and FRSTPM. They do not wait.
 fn ignored(sys: &mut System, _insn: &Instruction) -> Outcome {
     available(sys)
 }
@@ -100,7 +108,8 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Fnclex => fnclex,
         Fninit => fninit,
         Wait => fwait,
-        Fneni | Fndisi | Fnsetpm | Frstpm => ignored,
+        Fneni | Fndisi => interrupts,
+        Fnsetpm | Frstpm => ignored,
         Fnop => fnop,
         Fincstp => fincstp,
         Fdecstp => fdecstp,

@@ -48,7 +48,7 @@ impl System {
     #[cold]
     #[inline(never)]
     pub(crate) fn update_ferr(&mut self) {
-        let level = self.cpu.fpu.exception_pending() && self.cpu.cr0 & CR0_NE == 0;
+        let level = self.cpu.fpu.wants_interrupt() && self.cpu.cr0 & CR0_NE == 0;
         let now = self.now();
         self.bus.set_ferr(&mut self.mem, now, level);
         self.after_device();

@@ -1,0 +1,134 @@
+//! What the 8087 and 80287 do otherwise than the 387 and all units since.
+//!
+//! Kept: the infinity control and projective infinities, the interrupt mask of the 8087 with FENI and FDISI, the values after
+//! FINIT, and BUSY, which is no copy of the summary. Left out: unnormals and pseudo-zeros as valid operands, their own
+//! treatment of denormals, and what they answer to 387 instructions (nothing happens).
+
+use super::Fpu;
+use crate::cpu::model::Kind;
+
+/// Which kind of unit it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unit {
+    /// The 8086's and 80186's.
+    I8087,
+    /// The 80286's.
+    I80287,
+    /// The 80386's, and every later one.
+    #[default]
+    I387,
+}
+
+impl Unit {
+    /// The unit beside or inside a CPU of `kind`.
+    #[must_use]
+    pub fn of(kind: Kind) -> Unit {
+        match kind {
+            Kind::I8086 | Kind::I80186 => Unit::I8087,
+            Kind::I80286 => Unit::I80287,
+            _ => Unit::I387,
+        }
+    }
+
+    /// The control word after FINIT [8087 and 80287 data sheets].
+    pub(super) fn initial_control(self) -> u16 {
+        if self == Unit::I8087 { 0x3FF } else { 0x37F }
+    }
+}
+
+/// Set in the control word that the unit computes with, and never seen outside: infinities have no sign.
+pub(super) const PROJECTIVE: u16 = 0x8000;
+/// IEM, bit 7 of the 8087's control word: no exception asks for an interrupt.
+const INTERRUPT_MASK: u16 = 0x80;
+/// IC, bit 12: infinities have signs (affine closure).
+const INFINITY_CONTROL: u16 = 0x1000;
+
+impl Fpu {
+    /// A unit of the given kind, after FNINIT.
+    #[must_use]
+    pub fn with_unit(unit: Unit) -> Fpu {
+        let mut fpu = Fpu { unit, ..Fpu::new() };
+        fpu.init();
+        fpu
+    }
+
+    /// `cw` as the unit keeps it.
+    pub(super) fn kept_control(&self, cw: u16) -> u16 {
+        let known = match self.unit {
+            Unit::I8087 => cw & 0x1FFF,
+            _ => cw & 0x1F7F,
+        };
+        let projective = self.unit != Unit::I387 && cw & INFINITY_CONTROL == 0;
+        known | 0x40 | if projective { PROJECTIVE } else { 0 }
+    }
+
+    /// FENI and FDISI of the 8087: whether exceptions may ask for an interrupt. Nothing on other units.
+    pub fn allow_interrupts(&mut self, on: bool) {
+        if self.unit == Unit::I8087 {
+            self.cw = self.cw & !INTERRUPT_MASK | if on { 0 } else { INTERRUPT_MASK };
+        }
+    }
+
+    /// Whether an exception asks for an interrupt.
+    #[must_use]
+    pub fn wants_interrupt(&self) -> bool {
+        self.exception_pending() && (self.unit != Unit::I8087 || self.cw & INTERRUPT_MASK == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{C0, C2, C3};
+    use super::super::round::{IE, ZE};
+    use super::super::{F80, arith};
+    use super::*;
+
+    fn codes(fpu: &Fpu) -> u16 {
+        fpu.status() & (C0 | C2 | C3)
+    }
+
+    /// The way by which programs tell a 287 from a 387 [80387 PRM, CPU identification]: after FINIT, +∞ and -∞ are equal.
+    #[test]
+    fn infinities_are_alike_until_the_287_is_told_otherwise() {
+        for (unit, control, equal) in
+            [(Unit::I80287, 0x37F, true), (Unit::I80287, 0x137F, false), (Unit::I387, 0x37F, false)]
+        {
+            let mut fpu = Fpu::with_unit(unit);
+            fpu.set_control(control);
+            fpu.load_exact(F80::infinity(0x8000));
+            fpu.load_exact(F80::infinity(0));
+            fpu.compare(1, false, 0);
+            assert_eq!(codes(&fpu) == C3, equal, "{unit:?}");
+            assert_eq!(fpu.control(), control);
+        }
+    }
+
+    #[test]
+    fn projective_infinities_have_no_place_among_numbers() {
+        let mut fpu = Fpu::with_unit(Unit::I8087);
+        fpu.load_exact(F80::ONE);
+        fpu.load_exact(F80::infinity(0));
+        fpu.compare(1, false, 0);
+        assert_eq!((codes(&fpu), fpu.status() & IE), (C0 | C2 | C3, IE));
+        fpu.clear_exceptions();
+        fpu.binary(0, 0, 0, 0, arith::add);
+        assert_eq!((fpu.st(0), fpu.status() & IE), (F80::INDEFINITE, IE));
+    }
+
+    /// FDISI sets bit 7 of an 8087's control word, and of no other.
+    #[test]
+    fn the_8087_can_hold_its_interrupts_back() {
+        let mut fpu = Fpu::with_unit(Unit::I8087);
+        assert_eq!(fpu.control(), 0x3FF);
+        fpu.set_control(0x1F7F & !ZE);
+        fpu.load_exact(F80::ONE);
+        fpu.load_exact(F80::ZERO);
+        fpu.binary(1, 1, 0, 1, arith::div);
+        assert!(fpu.wants_interrupt() && fpu.status() & 0x8080 == 0x80);
+        fpu.allow_interrupts(false);
+        assert!(!fpu.wants_interrupt() && fpu.control() & 0x80 != 0);
+        let mut later = Fpu::with_unit(Unit::I80287);
+        later.allow_interrupts(false);
+        assert_eq!(later.control(), 0x37F);
+    }
+}
