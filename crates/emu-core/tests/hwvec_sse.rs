@@ -1,4 +1,4 @@
-//! MMX and SSE instructions against what a real CPU did (hardware vectors; see the README beside them).
+//! MMX, SSE and AVX instructions against what a real CPU did (hardware vectors; see the README beside them).
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "test data is in files that the host names")]
 
@@ -26,9 +26,7 @@ fn vectors(group: &str) -> Option<impl Iterator<Item = Value>> {
         return None;
     };
     let lines = BufReader::new(flate2::read::GzDecoder::new(file)).lines().skip(1);
-    let all = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-    // No CPU model has GFNI.
-    Some(all.filter(|v| !v["f"].as_str().unwrap().starts_with("gf2p8")))
+    Some(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()))
 }
 
 fn bytes(hex: &Value) -> Vec<u8> {
@@ -51,6 +49,7 @@ struct Machine {
     flags: u32,
     memory: Vec<u8>,
     xmm: [u128; 16],
+    ymm_high: [u128; 16],
     mxcsr: u32,
     /// Physical x87 registers: top 16 bits and significand.
     st: [(u16, u64); 8],
@@ -72,6 +71,7 @@ fn start(i: &Value) -> Machine {
         flags: number(&i["fl"], 0) as u32,
         memory: vec![0; 256],
         xmm: [0; 16],
+        ymm_high: [0; 16],
         mxcsr: number(&i["mx"], 0x1f80) as u32,
         st: [(0, 0); 8],
         control: number(&i["cw"], 0x37f) as u16,
@@ -91,13 +91,14 @@ fn start(i: &Value) -> Machine {
     m
 }
 
-/// General and XMM registers, as inputs and outputs name them.
+/// General and vector registers, as inputs and outputs name them.
 fn registers(m: &mut Machine, v: &Value) {
     for (name, value) in v["r"].as_object().into_iter().flatten() {
         m.gpr[NAMES.iter().position(|n| n == name).unwrap()] = word(value);
     }
     for (n, value) in v["x"].as_object().into_iter().flatten() {
-        m.xmm[n.parse::<usize>().unwrap()] = le(&bytes(value)[..16]);
+        let (n, v) = (n.parse::<usize>().unwrap(), bytes(value));
+        (m.xmm[n], m.ymm_high[n]) = (le(&v[..16]), le(&v[16..]));
     }
 }
 
@@ -151,13 +152,13 @@ fn machine() -> System {
         put(IDT + 16 * vector, handler & 0xffff | 8 << 16 | 0x8e01 << 32);
         put(handler, 0xfeeb);
     }
-    let model =
-        [Feature::Sse3, Feature::Ssse3, Feature::Sse41, Feature::Sse42, Feature::Aes, Feature::Pclmul, Feature::Sha];
-    let model = model.into_iter().fold(Model::new(Kind::X64V2), |m, f| m.with(f, true));
+    let more = [Feature::Sha, Feature::Gfni, Feature::Vaes];
+    let model = more.into_iter().fold(Model::new(Kind::X64V3), |m, f| m.with(f, true));
     let mut sys = System::new(model, mem, Bus::new(ClockRate::DEFAULT, 1));
     sys.reset();
     let cpu = &mut sys.cpu;
-    (cpu.cr0, cpu.cr3, cpu.cr4, cpu.efer) = (0x8001_0033, TABLES, 0x620, 0x500);
+    (cpu.cr0, cpu.cr3, cpu.cr4, cpu.efer) = (0x8001_0033, TABLES, 0x4_0620, 0x500);
+    cpu.xcr0 = 7;
     let descriptor = |selector: u16, v: u64| Segment::from_descriptor(selector, v as u32, (v >> 32) as u32);
     cpu.seg = [descriptor(16, 0x00cf_9300_0000_ffff); 6];
     cpu.seg[seg::CS] = descriptor(8, 0x00af_9b00_0000_ffff);
@@ -177,7 +178,7 @@ fn run(sys: &mut System, before: &Machine, code: &[u8]) -> (Machine, Option<u8>)
     let cpu = &mut sys.cpu;
     cpu.regs[..16].copy_from_slice(&before.gpr);
     cpu.set_eflags(before.flags & STATUS | 2);
-    (cpu.xmm, cpu.mxcsr, cpu.rip) = (before.xmm, before.mxcsr, CODE);
+    (cpu.xmm, cpu.ymm_high, cpu.mxcsr, cpu.rip) = (before.xmm, before.ymm_high, before.mxcsr, CODE);
     cpu.fpu.set_control(before.control);
     cpu.fpu.set_status(before.status);
     for (n, st) in before.st.iter().enumerate() {
@@ -194,7 +195,8 @@ fn run(sys: &mut System, before: &Machine, code: &[u8]) -> (Machine, Option<u8>)
         // The exception switched stacks.
         after.gpr[4] = before.gpr[4];
     }
-    (after.flags, after.xmm, after.mxcsr) = (cpu.eflags(), cpu.xmm, cpu.mxcsr);
+    (after.flags, after.mxcsr) = (cpu.eflags(), cpu.mxcsr);
+    (after.xmm, after.ymm_high) = (cpu.xmm, cpu.ymm_high);
     (after.control, after.status, after.used) = (cpu.fpu.control(), cpu.fpu.status(), cpu.fpu.abridged_tags());
     for (n, st) in after.st.iter_mut().enumerate() {
         st.1 = cpu.fpu.mm(n as u8);
@@ -232,12 +234,12 @@ fn check(group: &str) {
 /// MXCSR with PE set, once as blocks run, once with a breakpoint armed that makes the machine go by decoded forms.
 #[test]
 fn handlers_agree_with_decoded_forms() {
-    let Some(lines) = vectors("sse") else { return };
+    let (Some(sse), Some(avx)) = (vectors("sse"), vectors("avx")) else { return };
     let (mut blocks, mut decoded) = (machine(), machine());
     (decoded.cpu.dr[0], decoded.cpu.dr[7]) = (0xdead_0000, 0x401);
     decoded.cpu.refresh_mode();
     let mut cases = 0;
-    for v in lines {
+    for v in sse.chain(avx) {
         let before = Machine { mxcsr: 0x1fa0, ..start(&v["i"]) };
         let code = bytes(&v["b"]);
         let (a, b) = (run(&mut blocks, &before, &code), run(&mut decoded, &before, &code));
@@ -255,4 +257,9 @@ fn mmx() {
 #[test]
 fn sse() {
     check("sse");
+}
+
+#[test]
+fn avx() {
+    check("avx");
 }

@@ -6,7 +6,8 @@ use std::arch::asm;
 
 use emu_core::simd::approx;
 use emu_core::simd::float::env::{self, Env, Rounding};
-use emu_core::simd::float::{F32, F64, Format, arith, compare, convert, soft};
+use emu_core::simd::float::fma::{Signs, fma};
+use emu_core::simd::float::{F32, F64, Format, Layout, arith, compare, convert, soft};
 
 /// Result bits and MXCSR of one two-operand SSE instruction on the host; operands in the low bits of XMM0 and XMM1.
 macro_rules! host {
@@ -273,6 +274,88 @@ macro_rules! integral {
     };
 }
 integral!("0" "1" "2" "3" "4" "8" "9" "10" "11" "12");
+
+/// A fused multiply-add on the host: result bits and MXCSR.
+macro_rules! host_fma {
+    ($name:literal) => {
+        |[x, y, z]: [u64; 3], mxcsr: u32| -> (u64, u32) {
+            let (mut x, mut control, normal) = (x, mxcsr, env::DEFAULT);
+            // SAFETY: as in `host!`.
+            unsafe {
+                asm!("ldmxcsr [{m}]", "movq xmm1, {x}", "movq xmm0, {y}", "movq xmm2, {z}", $name,
+                    "movq {x}, xmm0", "stmxcsr [{m}]", "ldmxcsr [{d}]", x = inout(reg) x, y = in(reg) y,
+                    z = in(reg) z, m = in(reg) &mut control, d = in(reg) &normal, out("xmm0") _, out("xmm1") _,
+                    out("xmm2") _, options(nostack));
+            }
+            (x, control)
+        }
+    };
+}
+
+/// Addends of all kinds, and such as nearly cancel the product.
+fn triples<F: Format>(seed: u64) -> Vec<[u64; 3]> {
+    let mut random = Random(seed);
+    let wide = operands::<F>(&mut random, 500);
+    let near_product = |x: u64, y: u64, r: u64| {
+        let mut env = Env::new(env::DEFAULT);
+        (soft::mul::<F>(x, y, &mut env) ^ F::SIGN).wrapping_add(r % 5).wrapping_sub(2) & (F::SIGN | F::MAGNITUDE)
+    };
+    pairs::<F>(seed)
+        .into_iter()
+        .map(|(x, y)| match random.next() % 3 {
+            0 => [x, y, near_product(x, y, random.next())],
+            _ => [x, y, wide[(random.next() % wide.len() as u64) as usize]],
+        })
+        .collect()
+}
+
+fn check_fma<F: Format>(seed: u64, signs: Signs, host: &dyn Fn([u64; 3], u32) -> (u64, u32)) {
+    for mxcsr in modes() {
+        for [x, y, z] in triples::<F>(seed) {
+            let mut env = Env::new(mxcsr);
+            let got = (fma::<F>(x, y, z, signs, &mut env), env.finish().0);
+            let (bits, control) = host([x, y, z], mxcsr);
+            let want = (bits & (F::SIGN | F::MAGNITUDE), control);
+            assert_eq!(got, want, "{x:x} * {y:x} + {z:x}, {signs:?}, mxcsr {mxcsr:x}");
+        }
+    }
+}
+
+#[test]
+fn fused() {
+    if !std::is_x86_feature_detected!("fma") {
+        println!("skipped: the host has no FMA");
+        return;
+    }
+    let signs = |product, addend| Signs { product, addend };
+    check_fma::<F64>(26, signs(false, false), &host_fma!("vfmadd213sd xmm0, xmm1, xmm2"));
+    check_fma::<F32>(27, signs(false, false), &host_fma!("vfmadd213ss xmm0, xmm1, xmm2"));
+    check_fma::<F64>(28, signs(true, true), &host_fma!("vfnmsub213sd xmm0, xmm1, xmm2"));
+    check_fma::<F32>(29, signs(true, false), &host_fma!("vfnmadd213ss xmm0, xmm1, xmm2"));
+}
+
+#[test]
+fn half_precision() {
+    if !std::is_x86_feature_detected!("f16c") {
+        println!("skipped: the host has no F16C");
+        return;
+    }
+    let all: Vec<_> = (0..0x1_0000).map(|h| (0, h)).collect();
+    let host = host!("vcvtph2ps xmm0, xmm1");
+    check("vcvtph2ps", &all, SINGLE, &|_, b, e| convert::from_half(b, e), &host);
+    let mut cases = pairs::<F32>(30);
+    let mut random = Random(31);
+    // Singles whose exponents lie where half precision ends.
+    cases.extend((0..6000).map(|_| {
+        let r = random.next();
+        (0, r & !F32::INF & SINGLE | (127 - 28 + (r >> 40 & 63) % 46) << 23)
+    }));
+    let rounded =
+        |imm: u8, host: &Host| check("vcvtps2ph", &cases, 0xffff, &move |_, b, e| convert::to_half(b, imm, e), host);
+    rounded(0, &host!("vcvtps2ph xmm0, xmm1, 0"));
+    rounded(3, &host!("vcvtps2ph xmm0, xmm1, 3"));
+    rounded(4, &host!("vcvtps2ph xmm0, xmm1, 4"));
+}
 
 /// Intel's RCPSS and RSQRTSS, at every step of their tables and around it.
 #[test]

@@ -5,6 +5,7 @@ mod fault;
 pub mod flags;
 mod mode;
 pub mod model;
+mod needs;
 mod save;
 mod segment;
 mod test_registers;
@@ -138,8 +139,14 @@ pub struct Cpu {
     pub fpu: Fpu,
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
+    /// The upper halves of YMM0 to YMM15.
+    pub ymm_high: [u128; 16],
+    /// XCR0: the state components that XSAVE and AVX may use.
+    pub xcr0: u64,
     /// MXCSR.
     pub mxcsr: u32,
+    /// State of the generator behind RDRAND and RDSEED.
+    pub random: u64,
     /// NMIs are blocked until IRET.
     pub nmi_blocked: bool,
     /// In system management mode.
@@ -183,7 +190,10 @@ impl Cpu {
             tsc_offset: 0,
             fpu: Fpu::with_unit(Unit::of(model.kind)),
             xmm: [0; 16],
+            ymm_high: [0; 16],
+            xcr0: 1,
             mxcsr: 0x1F80,
+            random: u64::from(id) << 56,
             nmi_blocked: false,
             smm: false,
             smbase: 0x3_0000,
@@ -239,7 +249,8 @@ impl Cpu {
             self.msr = Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() };
             self.tsc_offset = 0;
             self.fpu.reset();
-            self.xmm = [0; 16];
+            (self.xmm, self.ymm_high) = ([0; 16], [0; 16]);
+            self.xcr0 = 1;
             self.mxcsr = 0x1F80;
             self.smbase = 0x3_0000;
             self.test = TestRegisters::default();
@@ -261,6 +272,20 @@ impl Cpu {
             Kind::X64V2 => 0x0001_06A5,
             Kind::X64V3 => 0x0003_06C3,
         }
+    }
+
+    /// Starts the generator behind RDRAND and RDSEED from a machine's seed; every CPU gets a sequence of its own.
+    pub fn seed_random(&mut self, seed: u64) {
+        self.random = seed ^ u64::from(self.id) << 56;
+    }
+
+    /// The next number of that generator (splitmix64).
+    pub(crate) fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = self.random;
+        let z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
     }
 
     /// The whole of EFLAGS.

@@ -1,5 +1,7 @@
 //! CPU models: which instructions and behaviours a machine's CPU has.
 
+use super::needs::{since, with_needs, without_orphans};
+
 /// The models, in the order of their making, so that `model >= Kind::I80386` reads as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -157,6 +159,26 @@ features! {
     Sha = 53, "sha";
     /// The hypervisor bit of CPUID leaf 1.
     Hypervisor = 54, "hypervisor";
+    /// XSAVEOPT.
+    Xsaveopt = 55, "xsaveopt";
+    /// XSAVEC, and the compacted form of XRSTOR.
+    Xsavec = 56, "xsavec";
+    /// XGETBV of XINUSE.
+    Xgetbv1 = 57, "xgetbv1";
+    /// XSAVES and XRSTORS.
+    Xsaves = 58, "xsaves";
+    /// GF2P8MULB and its kin.
+    Gfni = 59, "gfni";
+    /// AES on YMM registers.
+    Vaes = 60, "vaes";
+    /// PCLMULQDQ on YMM registers.
+    Vpclmul = 61, "vpclmulqdq";
+    /// MONITOR and MWAIT.
+    Monitor = 62, "monitor";
+    /// RDPID.
+    Rdpid = 63, "rdpid";
+    /// CLFLUSHOPT.
+    Clflushopt = 64, "clflushopt";
 }
 
 /// A CPU model with its features.
@@ -164,10 +186,10 @@ features! {
 pub struct Model {
     /// Which silicon.
     pub kind: Kind,
-    features: u64,
+    features: u128,
 }
 
-const fn set(list: &[Feature]) -> u64 {
+const fn set(list: &[Feature]) -> u128 {
     let mut bits = 0;
     let mut i = 0;
     while i < list.len() {
@@ -178,12 +200,14 @@ const fn set(list: &[Feature]) -> u64 {
 }
 
 use Feature::*;
-const F486: u64 = set(&[Fpu, Cpuid]);
-const F586: u64 = F486 | set(&[Vme, De, Pse, Tsc, Msr, Cx8, Apic, Mmx]);
-const F686: u64 = F586 | set(&[Pae, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Fxsr, Sse, Sse2]);
-const FV1: u64 = F686 | set(&[Syscall, Nx, Lm]);
-const FV2: u64 = FV1 | set(&[Sse3, Ssse3, Sse41, Sse42, Popcnt, Cx16, LahfLm]);
-const FV3: u64 = FV2 | set(&[Aes, Pclmul, Bmi1, Bmi2, Lzcnt]);
+const F486: u128 = set(&[Fpu, Cpuid]);
+const F586: u128 = F486 | set(&[Vme, De, Pse, Tsc, Msr, Cx8, Apic, Mmx]);
+const F686: u128 = F586 | set(&[Pae, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Fxsr, Sse, Sse2]);
+const FV1: u128 = F686 | set(&[Syscall, Nx, Lm]);
+const FV2: u128 = FV1 | set(&[Sse3, Ssse3, Sse41, Sse42, Popcnt, Cx16, LahfLm]);
+const FV3: u128 = FV2
+    | set(&[Aes, Pclmul, Bmi1, Bmi2, Lzcnt, Movbe, Xsave, Xsaveopt, Avx, Avx2, Fma, F16c])
+    | set(&[Rdtscp, Pdpe1gb, Fsgsbase, Rdrand]);
 
 /// Names of the models on the command line.
 pub const MODELS: &[(&str, Kind)] = &[
@@ -222,12 +246,18 @@ impl Model {
         self.features >> feature as u8 & 1 != 0
     }
 
-    /// The same with `feature` added or taken away.
+    /// The same with `feature` added, together with all that it needs, or taken away, together with all that needs it.
     #[must_use]
     pub const fn with(mut self, feature: Feature, on: bool) -> Model {
         let bit = 1 << feature as u8;
-        self.features = if on { self.features | bit } else { self.features & !bit };
+        self.features = if on { with_needs(self.features | bit) } else { without_orphans(self.features & !bit) };
         self
+    }
+
+    /// The first model that `feature` can be added to.
+    #[must_use]
+    pub const fn first_with(feature: Feature) -> Kind {
+        since(feature)
     }
 
     /// Width of physical addresses in bits.

@@ -59,7 +59,8 @@ impl Field for Msrs {
 
 impl State for Cpu {
     const TAG: [u8; 4] = *b"CPU ";
-    const VERSION: u16 = 2;
+    /// 2: test registers; 3: upper halves of YMM registers, XCR0, the random generator. Before, all as after a reset.
+    const VERSION: u16 = 3;
 
     fn save(&self, w: &mut StateWriter) {
         let Self {
@@ -87,7 +88,10 @@ impl State for Cpu {
             tsc_offset,
             fpu,
             xmm,
+            ymm_high,
+            xcr0,
             mxcsr,
+            random,
             nmi_blocked,
             smm,
             smbase,
@@ -108,6 +112,8 @@ impl State for Cpu {
         w.part(10, fpu);
         w.field(11, &(*xmm, *mxcsr));
         w.field(12, &(*nmi_blocked, *smm, *smbase));
+        w.field(13, &(*ymm_high, *xcr0));
+        w.field(14, random);
         w.field(20, test);
     }
 
@@ -143,6 +149,8 @@ impl State for Cpu {
         r.part(10, &mut self.fpu)?;
         (self.xmm, self.mxcsr) = r.field(11)?;
         (self.nmi_blocked, self.smm, self.smbase) = r.field(12)?;
+        (self.ymm_high, self.xcr0) = r.optional(13)?.unwrap_or(([0; 16], 1));
+        self.random = r.optional(14)?.unwrap_or_default();
         // Older states have none: as after a reset.
         self.test = r.optional(20)?.unwrap_or_default();
         self.eflags = 2;

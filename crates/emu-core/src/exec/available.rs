@@ -37,20 +37,20 @@ pub(super) fn has(model: &Model, code: Code) -> bool {
 }
 
 fn has_feature(model: &Model, feature: CpuidFeature) -> bool {
-    by_generation(model.kind, feature).or_else(|| by_feature(model, feature)).unwrap_or(true)
+    by_generation(model.kind, feature).or_else(|| by_feature(model, feature)).unwrap_or(false)
 }
 
 /// Features that a generation of CPUs brought.
 fn by_generation(kind: Kind, feature: CpuidFeature) -> Option<bool> {
     use CpuidFeature::*;
     let since = match feature {
+        INTEL8086 => Kind::I8086,
         INTEL186 => Kind::I80186,
-        INTEL286 | FPU287 => Kind::I80286,
+        INTEL286 | FPU287 | FPU287XL_ONLY => Kind::I80286,
         INTEL386 | FPU387 => Kind::I80386,
         INTEL486 | SMM => Kind::I80486,
         RDPMC => Kind::Pentium,
-        MULTIBYTENOP | CET_IBT | CET_SS | CLDEMOTE | PREFETCHW | PREFETCHWT1 => Kind::P6,
-        X64 => return None,
+        MULTIBYTENOP | CET_IBT | CLDEMOTE | PREFETCHW | PREFETCHWT1 => Kind::P6,
         INTEL8086_ONLY => return Some(kind == Kind::I8086),
         INTEL286_ONLY => return Some(kind == Kind::I80286),
         INTEL386_ONLY | INTEL386_A0_ONLY => return Some(kind == Kind::I80386),
@@ -75,7 +75,9 @@ fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
         C::MMX => Feature::Mmx,
         C::FXSR => Feature::Fxsr,
         C::SSE => Feature::Sse,
-        C::SSE2 | C::CLFSH => Feature::Sse2,
+        C::SSE2 => Feature::Sse2,
+        C::CLFSH => Feature::Clflush,
+        C::CLFLUSHOPT => Feature::Clflushopt,
         C::SSE3 => Feature::Sse3,
         C::SSSE3 => Feature::Ssse3,
         C::SSE4_1 => Feature::Sse41,
@@ -93,6 +95,10 @@ fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
         C::FMA => Feature::Fma,
         C::F16C => Feature::F16c,
         C::XSAVE => Feature::Xsave,
+        C::XSAVEOPT => Feature::Xsaveopt,
+        C::XSAVEC => Feature::Xsavec,
+        C::XSAVES => Feature::Xsaves,
+        C::MONITOR => Feature::Monitor,
         C::SMAP => Feature::Smap,
         C::FSGSBASE => Feature::Fsgsbase,
         C::INVPCID => Feature::Invpcid,
@@ -102,7 +108,10 @@ fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
         C::AES => Feature::Aes,
         C::PCLMULQDQ => Feature::Pclmul,
         C::SHA => Feature::Sha,
-        C::RDPID | C::GFNI => return Some(false),
+        C::GFNI => Feature::Gfni,
+        C::VAES => Feature::Vaes,
+        C::VPCLMULQDQ => Feature::Vpclmul,
+        C::RDPID => Feature::Rdpid,
         _ => return None,
     };
     Some(model.has(ours))
@@ -120,6 +129,9 @@ pub(super) fn meaning(model: &Model, code: Code) -> Code {
         Tzcnt_r32_rm32 if !model.has(Feature::Bmi1) => Bsf_r32_rm32,
         Tzcnt_r64_rm64 if !model.has(Feature::Bmi1) => Bsf_r64_rm64,
         Pause => Nopd,
+        Wbnoinvd => Wbinvd,
+        Rdsspd_r32 => Reservednop_rm32_r32_0F1E,
+        Rdsspq_r64 => Reservednop_rm64_r64_0F1E,
         code => code,
     }
 }

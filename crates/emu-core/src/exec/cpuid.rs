@@ -56,6 +56,7 @@ const LEAF1_EDX: Bits = &[
 const LEAF1_ECX: Bits = &[
     (Feature::Sse3, 0),
     (Feature::Pclmul, 1),
+    (Feature::Monitor, 3),
     (Feature::Ssse3, 9),
     (Feature::Fma, 12),
     (Feature::Cx16, 13),
@@ -81,9 +82,12 @@ const LEAF7_EBX: Bits = &[
     (Feature::Rdseed, 18),
     (Feature::Adx, 19),
     (Feature::Smap, 20),
+    (Feature::Clflushopt, 23),
     (Feature::Sha, 29),
 ];
-const LEAF7_ECX: Bits = &[(Feature::Umip, 2)];
+const LEAF7_ECX: Bits =
+    &[(Feature::Umip, 2), (Feature::Gfni, 8), (Feature::Vaes, 9), (Feature::Vpclmul, 10), (Feature::Rdpid, 22)];
+const LEAFD_1_EAX: Bits = &[(Feature::Xsaveopt, 0), (Feature::Xsavec, 1), (Feature::Xgetbv1, 2), (Feature::Xsaves, 3)];
 const EXTENDED_EDX: Bits =
     &[(Feature::Syscall, 11), (Feature::Nx, 20), (Feature::Pdpe1gb, 26), (Feature::Rdtscp, 27), (Feature::Lm, 29)];
 const EXTENDED_ECX: Bits = &[(Feature::LahfLm, 0), (Feature::Lzcnt, 5)];
@@ -94,12 +98,20 @@ fn pick(model: &Model, bits: Bits) -> u32 {
 
 impl Cpu {
     fn highest_leaf(&self) -> u32 {
-        match self.model.kind {
+        let model = &self.model;
+        let by_kind = match model.kind {
             Kind::P6 => 2,
-            k if k >= Kind::X64V1 && self.model.has(Feature::Xsave) => 0xD,
             k if k >= Kind::X64V1 => 0xB,
             _ => 1,
-        }
+        };
+        let structured = LEAF7_EBX.iter().chain(LEAF7_ECX).any(|(f, _)| model.has(*f));
+        let by_feature = match () {
+            () if model.has(Feature::Xsave) => 0xD,
+            () if structured => 7,
+            () if model.has(Feature::Monitor) => 5,
+            () => 1,
+        };
+        by_kind.max(by_feature)
     }
 
     fn highest_extended_leaf(&self) -> u32 {
@@ -129,10 +141,12 @@ impl Cpu {
             // 8 KiB of L1 code and data, 256 KiB of L2, 4 KiB pages in the TLBs.
             2 => [0x0302_0101, 0, 0, 0x0C04_0842],
             4 => cache_leaf(sub, cpus),
+            // The lines that MONITOR watches.
+            5 if self.model.has(Feature::Monitor) => [64, 64, 3, 0],
             6 if self.model.kind >= Kind::X64V1 => [4, 0, 0, 0],
             7 if sub == 0 => [0, pick(&self.model, LEAF7_EBX), pick(&self.model, LEAF7_ECX), 0],
             0xB => self.cpuid_topology(sub, cpus),
-            0xD => self.cpuid_xsave(sub),
+            0xD if self.model.has(Feature::Xsave) => self.cpuid_xsave(sub),
             _ => [0; 4],
         }
     }
@@ -159,13 +173,16 @@ impl Cpu {
         }
     }
 
-    /// The XSAVE area: legacy region, header, and 256 bytes of upper YMM halves with AVX [SDM-1 13.4].
+    /// The XSAVE area: legacy region, header, and 256 bytes of upper YMM halves with AVX [SDM-1 13.2].
     fn cpuid_xsave(&self, sub: u32) -> Leaf {
-        let avx = self.model.has(Feature::Avx);
+        let (model, all) = (&self.model, self.xcr0_mask());
         match sub {
-            0 if avx => [7, 832, 832, 0],
-            0 => [3, 576, 576, 0],
-            2 if avx => [256, 576, 0, 0],
+            0 => [all as u32, Cpu::xsave_size(self.xcr0), Cpu::xsave_size(all), 0],
+            1 => {
+                let compacts = model.has(Feature::Xsavec) || model.has(Feature::Xsaves);
+                [pick(model, LEAFD_1_EAX), if compacts { Cpu::xsave_size(self.xcr0) } else { 0 }, 0, 0]
+            }
+            2 if model.has(Feature::Avx) => [256, 576, 0, 0],
             _ => [0; 4],
         }
     }

@@ -4,6 +4,7 @@ use iced_x86::{Code, Instruction};
 
 use super::Exec;
 use super::alu::bits;
+use super::operands::segment_index;
 use crate::System;
 use crate::cpu::bits::*;
 use crate::cpu::flags::{STATUS, sign_extend};
@@ -26,7 +27,12 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Rdpmc => rdpmc,
         Rdrand_r16 | Rdrand_r32 | Rdrand_r64 | Rdseed_r16 | Rdseed_r32 | Rdseed_r64 => rdrand,
         Rdpid_r32 | Rdpid_r64 => rdpid,
-        Pause | Endbr32 | Endbr64 | Cldemote_m8 | Prefetch_m8 | Prefetchw_m8 | Prefetchwt1_m8 => nothing,
+        Endbr32 | Endbr64 | Cldemote_m8 | Prefetch_m8 | Prefetchw_m8 | Prefetchwt1_m8 => nothing,
+        Prefetchreserved3_m8 | Prefetchreserved4_m8 | Prefetchreserved5_m8 | Prefetchreserved6_m8
+        | Prefetchreserved7_m8 => nothing,
+        Clflush_m8 | Clflushopt_m8 => flush_line,
+        Monitorw | Monitord | Monitorq => monitor,
+        Mwait => mwait,
         Reservednop_rm16_r16_0F0D
         | Reservednop_rm32_r32_0F0D
         | Reservednop_rm64_r64_0F0D
@@ -60,6 +66,40 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
 
 fn nothing(_: &mut System, _: &Instruction) -> Outcome {
     Ok(())
+}
+
+/// CLFLUSH: caches are never out of step with memory here, but it faults as a load does.
+fn flush_line(sys: &mut System, insn: &Instruction) -> Outcome {
+    let (s, off) = (sys.operand_segment(insn), sys.operand_offset(insn));
+    sys.probe(s, off, 1, false)?;
+    Ok(())
+}
+
+/// MONITOR [SDM-2B]. Nothing is watched, as MWAIT may always go on at once.
+fn monitor(sys: &mut System, insn: &Instruction) -> Outcome {
+    if sys.cpu.cpl != 0 {
+        return Err(Fault::UD);
+    }
+    if sys.cpu.regs[reg::RCX] as u32 != 0 {
+        return Err(Fault::gp(0));
+    }
+    let width = match insn.code() {
+        Code::Monitorw => 0xFFFF,
+        Code::Monitord => 0xFFFF_FFFF,
+        _ => u64::MAX,
+    };
+    let s = segment_index(insn.segment_prefix());
+    let off = sys.cpu.regs[reg::RAX] & width;
+    sys.probe(s, off, 1, false)?;
+    Ok(())
+}
+
+/// MWAIT [SDM-2B]: it may end for any reason, so it ends at once. A program that waits by it polls.
+fn mwait(sys: &mut System, _: &Instruction) -> Outcome {
+    if sys.cpu.cpl != 0 {
+        return Err(Fault::UD);
+    }
+    if sys.cpu.regs[reg::RCX] as u32 & !1 != 0 { Err(Fault::gp(0)) } else { Ok(()) }
 }
 
 /// INT n: V86 mode may use it with IOPL 3, or as the extensions' redirection bitmap says [SDM-3 20.3.3].
@@ -175,13 +215,10 @@ fn rdpmc(sys: &mut System, _: &Instruction) -> Outcome {
     Ok(())
 }
 
-/// Random to the guest, but a function of the clock: every run of the machine sees the same (splitmix64).
+/// RDRAND and RDSEED: random to the guest, but the same in every run of a machine of the same seed. It never runs dry.
 fn rdrand(sys: &mut System, insn: &Instruction) -> Outcome {
-    let seed = sys.now().0 ^ u64::from(sys.cpu.id) << 56;
-    let mut z = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    sys.set_register(insn.op0_register(), z ^ z >> 31);
+    let v = sys.cpu.next_random();
+    sys.set_register(insn.op0_register(), v);
     sys.cpu.flags.replace(STATUS, CF);
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::lane::{self, Lane};
 use super::{Binary, BinaryImm};
 
 /// Product in GF(2^8) modulo x^8+x^4+x^3+x+1.
-const fn gf_mul(a: u8, b: u8) -> u8 {
+pub(super) const fn gf_mul(a: u8, b: u8) -> u8 {
     let (mut a, mut b, mut product) = (a, b, 0);
     while b != 0 {
         if b & 1 != 0 {
@@ -17,19 +17,23 @@ const fn gf_mul(a: u8, b: u8) -> u8 {
     product
 }
 
-/// The S-box: the inverse in GF(2^8) (a^254), then an affine map [FIPS 197 5.1.1].
+/// The inverse in GF(2^8), a^254; 0 for 0.
+pub(super) const fn gf_inverse(a: u8) -> u8 {
+    let (mut inverse, mut power, mut k) = (1, a, 0);
+    while k < 7 {
+        power = gf_mul(power, power);
+        inverse = gf_mul(inverse, power);
+        k += 1;
+    }
+    if a == 0 { 0 } else { inverse }
+}
+
+/// The S-box: the inverse in GF(2^8), then an affine map [FIPS 197 5.1.1].
 const fn substitution() -> [u8; 256] {
     let mut table = [0; 256];
     let mut i = 0;
     while i < 256 {
-        let a = i as u8;
-        let (mut inverse, mut power, mut k) = (1, a, 0);
-        while k < 7 {
-            power = gf_mul(power, power);
-            inverse = gf_mul(inverse, power);
-            k += 1;
-        }
-        let x = if a == 0 { 0 } else { inverse };
+        let x = gf_inverse(i as u8);
         table[i] = x ^ x.rotate_left(1) ^ x.rotate_left(2) ^ x.rotate_left(3) ^ x.rotate_left(4) ^ 0x63;
         i += 1;
     }

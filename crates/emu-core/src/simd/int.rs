@@ -70,6 +70,12 @@ lanewise! {
     Por: u64 = |a, b| a | b;
     Pxor: u64 = |a, b| a ^ b;
 
+    Psllvd: u32 = |a, b| a.checked_shl(b).unwrap_or(0);
+    Psllvq: u64 = |a, b| if b < 64 { a << b } else { 0 };
+    Psrlvd: u32 = |a, b| a.checked_shr(b).unwrap_or(0);
+    Psrlvq: u64 = |a, b| if b < 64 { a >> b } else { 0 };
+    Psravd: i32 = |a, b| a >> (b as u32).min(31);
+
     Psignb: i8 = |a, b| a.wrapping_mul(b.signum());
     Psignw: i16 = |a, b| a.wrapping_mul(b.signum());
     Psignd: i32 = |a, b| a.wrapping_mul(b.signum());

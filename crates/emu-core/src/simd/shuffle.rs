@@ -86,6 +86,10 @@ binary! {
     Movsldup = |_a, b, i| u32 { u32::get(&b, i & !1) };
     /// Bytes of `a` chosen by the low bits of each byte of `b`, zero where its top bit is set.
     Pshufb = |a, b, i| u8 { if b[i] & 0x80 != 0 { 0 } else { a[usize::from(b[i]) & (N - 1)] } };
+    /// Doublewords of `a` chosen by the low two bits of each of `b` (VPERMILPS).
+    Permilps = |a, b, i| u32 { u32::get(&a, (u32::get(&b, i) & 3) as usize) };
+    /// Quadwords of `a` chosen by bit 1 of each of `b` (VPERMILPD).
+    Permilpd = |a, b, i| u64 { u64::get(&a, (u64::get(&b, i) >> 1 & 1) as usize) };
 }
 
 controlled! {
@@ -105,6 +109,8 @@ controlled! {
     Palignr = |a, b, imm, i| u8 {
         match i + imm { k if k < N => b[k], k if k < 2 * N => a[k - N], _ => 0 }
     };
+    /// Quadwords of the source by one-bit selectors (VPERMILPD).
+    PermilpdByImmediate = |_a, b, imm, i| u64 { u64::get(&b, imm >> i & 1) };
     /// Words of `b` where the control bit is set, else of `a`.
     Pblendw = |a, b, imm, i| u16 { u16::get(if imm >> i & 1 == 1 { &b } else { &a }, i) };
     /// Doublewords of `b` where the control bit is set, else of `a`.

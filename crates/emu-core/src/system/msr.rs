@@ -21,6 +21,7 @@ const MISC_ENABLE: u32 = 0x1A0;
 const DEBUGCTL: u32 = 0x1D9;
 const PAT: u32 = 0x277;
 const MTRR_DEF_TYPE: u32 = 0x2FF;
+const XSS: u32 = 0xDA0;
 const EFER: u32 = 0xC000_0080;
 const STAR: u32 = 0xC000_0081;
 const LSTAR: u32 = 0xC000_0082;
@@ -69,6 +70,7 @@ impl System {
             MTRRCAP | MTRR_DEF_TYPE | 0x200..=0x20F => m.has(Feature::Mtrr),
             n if MTRR_FIXED.contains(&n) => m.has(Feature::Mtrr),
             PAT => m.has(Feature::Pat),
+            XSS => m.has(Feature::Xsaves),
             EFER => m.has(Feature::Syscall) || m.has(Feature::Nx) || m.has(Feature::Lm),
             STAR => m.has(Feature::Syscall),
             LSTAR | CSTAR | FMASK | FS_BASE | GS_BASE | KERNEL_GS_BASE => m.has(Feature::Lm),
@@ -146,6 +148,8 @@ impl System {
             TSC => self.write_tsc(value),
             APIC_BASE => return self.write_apic_base(value),
             EFER => return self.write_efer(value),
+            // There are no supervisor state components.
+            XSS => return if value == 0 { Ok(()) } else { Err(Fault::gp(0)) },
             // Trigger of a microcode update: there is none to load.
             BIOS_UPDT_TRIG => {}
             BIOS_SIGN_ID => msr.bios_sign_id = value,

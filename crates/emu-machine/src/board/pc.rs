@@ -110,6 +110,7 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
     let mut system = System::new(config.cpu, mem, bus);
+    system.cpu.seed_random(config.seed);
     if config.bios.is_none() {
         let plan = kernel_plan(config)?;
         let direct = plan.map(|plan| Box::new(move |sys: &mut System| start(&plan, sys)) as DirectBoot);

@@ -42,7 +42,15 @@ fn apply_feature(model: Model, part: &str) -> Result<Model, ConfigError> {
         _ => return Err(ConfigError::Value(format!("CPU feature `{part}` needs a + or - before its name"))),
     };
     match FEATURES.iter().find(|(_, n)| *n == name) {
-        Some((feature, _)) => Ok(model.with(*feature, on)),
+        Some((feature, _)) => {
+            let first = Model::first_with(*feature);
+            if on && model.kind < first {
+                let name_of = |kind| MODELS.iter().find(|m| m.1 == kind).map_or("", |m| m.0);
+                let (has, wants) = (name_of(model.kind), name_of(first));
+                return Err(ConfigError::Value(format!("CPU feature `{name}` needs at least `{wants}`, not `{has}`")));
+            }
+            Ok(model.with(*feature, on))
+        }
         None => {
             let names: Vec<&str> = FEATURES.iter().map(|(_, n)| *n).collect();
             Err(ConfigError::Value(format!("there is no CPU feature `{name}`{}", suggestion(&name, &names))))
@@ -64,5 +72,7 @@ mod tests {
         assert!(text("pentuim").contains("did you mean `pentium`"));
         assert!(text("486,fpu").contains("needs a +"));
         assert!(text("486,+ssse").contains("did you mean"));
+        assert_eq!(text("386,+avx"), "CPU feature `avx` needs at least `pentium`, not `80386`");
+        assert!(parse_cpu("x86-64-v1,+avx").unwrap().has(Feature::Xsave));
     }
 }

@@ -23,6 +23,33 @@ pub(crate) fn enter(sys: &System) -> Outcome {
     Ok(())
 }
 
+/// What the legacy and the VEX encoding of one instruction do differently.
+pub(crate) trait Encoding {
+    /// Number of the first source operand in forms with two sources: the destination itself, or VEX.vvvv.
+    const FIRST: u32;
+    /// Number of the second source operand.
+    const SECOND: u32 = Self::FIRST + 1;
+    /// The faults common to all instructions.
+    fn enter(sys: &System) -> Outcome;
+    /// Writes an XMM register.
+    fn put(sys: &mut System, register: Register, v: [u8; 16]);
+}
+
+/// The legacy encoding keeps the upper half of the YMM register.
+pub(crate) struct Legacy;
+
+impl Encoding for Legacy {
+    const FIRST: u32 = 0;
+    #[inline(always)]
+    fn enter(sys: &System) -> Outcome {
+        enter(sys)
+    }
+    #[inline(always)]
+    fn put(sys: &mut System, register: Register, v: [u8; 16]) {
+        set_xmm(sys, register, v);
+    }
+}
+
 /// MXCSR, to compute under.
 #[inline]
 pub(crate) fn environment(sys: &System) -> Env {

@@ -3,7 +3,7 @@
 use iced_x86::{Code, Instruction};
 
 use super::super::Exec;
-use super::{enter, environment, set_status_flags, settle, source, xmm};
+use super::{Encoding, Legacy, enter, environment, set_status_flags, settle, source, xmm};
 use crate::System;
 use crate::cpu::Outcome;
 use crate::cpu::bits::{CF, PF, ZF};
@@ -11,8 +11,8 @@ use crate::simd::float::packed::relate_low;
 use crate::simd::float::{F32, F64, Format, compare};
 
 /// COMISS (`SIGNALS`: a quiet NaN raises IE) and UCOMISS.
-fn comi<F: Format, const SIGNALS: bool>(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn comi<E: Encoding, F: Format, const SIGNALS: bool>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let b = if F::WIDTH == 32 { source::<4>(sys, insn, 1)? } else { source::<8>(sys, insn, 1)? };
     let mut env = environment(sys);
     let relation = relate_low::<F>(xmm(sys, insn.op0_register()), b, SIGNALS, &mut env);
@@ -33,10 +33,10 @@ fn ptest(sys: &mut System, insn: &Instruction) -> Outcome {
 
 pub(super) fn lookup(code: Code) -> Option<Exec> {
     Some(match code {
-        Code::Comiss_xmm_xmmm32 => comi::<F32, true>,
-        Code::Comisd_xmm_xmmm64 => comi::<F64, true>,
-        Code::Ucomiss_xmm_xmmm32 => comi::<F32, false>,
-        Code::Ucomisd_xmm_xmmm64 => comi::<F64, false>,
+        Code::Comiss_xmm_xmmm32 => comi::<Legacy, F32, true>,
+        Code::Comisd_xmm_xmmm64 => comi::<Legacy, F64, true>,
+        Code::Ucomiss_xmm_xmmm32 => comi::<Legacy, F32, false>,
+        Code::Ucomisd_xmm_xmmm64 => comi::<Legacy, F64, false>,
         Code::Ptest_xmm_xmmm128 => ptest,
         _ => return None,
     })

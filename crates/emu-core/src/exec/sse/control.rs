@@ -3,13 +3,13 @@
 use iced_x86::{Code, Instruction};
 
 use super::super::Exec;
-use super::{enter, load, store};
+use super::{Encoding, Legacy, load, store};
 use crate::System;
 use crate::cpu::{Fault, Outcome};
 use crate::simd::float::env::WRITABLE;
 
-fn ldmxcsr(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn ldmxcsr<E: Encoding>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let v = u32::from_le_bytes(load(sys, insn)?);
     if v & !WRITABLE != 0 {
         return Err(Fault::gp(0));
@@ -19,8 +19,8 @@ fn ldmxcsr(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
-fn stmxcsr(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn stmxcsr<E: Encoding>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let v = sys.cpu.mxcsr;
     store(sys, insn, v.to_le_bytes())
 }
@@ -34,8 +34,8 @@ fn nothing(_sys: &mut System, _insn: &Instruction) -> Outcome {
 pub(super) fn lookup(code: Code) -> Option<Exec> {
     use Code::*;
     Some(match code {
-        Ldmxcsr_m32 => ldmxcsr,
-        Stmxcsr_m32 => stmxcsr,
+        Ldmxcsr_m32 => ldmxcsr::<Legacy>,
+        Stmxcsr_m32 => stmxcsr::<Legacy>,
         Lfence | Lfence_E9 | Lfence_EA | Lfence_EB | Lfence_EC | Lfence_ED | Lfence_EE | Lfence_EF
         | Mfence | Mfence_F1 | Mfence_F2 | Mfence_F3 | Mfence_F4 | Mfence_F5 | Mfence_F6 | Mfence_F7
         | Sfence | Sfence_F9 | Sfence_FA | Sfence_FB | Sfence_FC | Sfence_FD | Sfence_FE | Sfence_FF

@@ -7,7 +7,7 @@ use super::{enter, exec_table, set_xmm, source, xmm};
 use crate::System;
 use crate::cpu::Outcome;
 use crate::simd::shift::Shift;
-use crate::simd::{Binary, BinaryImm, aes, int, lane, sha, shift, shuffle, widen};
+use crate::simd::{Binary, BinaryImm, aes, gfni, int, lane, sha, shift, shuffle, widen};
 
 /// Destination OP source; `M` is the source's size in memory.
 fn sized<O: Binary, const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
@@ -179,6 +179,7 @@ fn two_operand(code: Code) -> Option<Exec> {
             Aesenclast_xmm_xmmm128 => aes::Aesenclast,
             Aesdec_xmm_xmmm128 => aes::Aesdec,
             Aesdeclast_xmm_xmmm128 => aes::Aesdeclast,
+            Gf2p8mulb_xmm_xmmm128 => gfni::Gf2p8mulb,
             Andps_xmm_xmmm128 => int::Pand,
             Andpd_xmm_xmmm128 => int::Pand,
             Andnps_xmm_xmmm128 => int::Pandn,
@@ -242,6 +243,8 @@ fn immediates(code: Code) -> Option<Exec> {
             Pclmulqdq_xmm_xmmm128_imm8 => widen::Pclmulqdq,
             Sha1rnds4_xmm_xmmm128_imm8 => sha::Sha1rnds4,
             Aeskeygenassist_xmm_xmmm128_imm8 => aes::Aeskeygenassist,
+            Gf2p8affineqb_xmm_xmmm128_imm8 => gfni::Gf2p8affineqb,
+            Gf2p8affineinvqb_xmm_xmmm128_imm8 => gfni::Gf2p8affineinvqb,
         }
     )
 }

@@ -2,14 +2,14 @@
 //! results. What the instructions compute is in [`crate::simd`].
 
 mod access;
-mod compare;
-mod control;
-mod convert;
-mod element;
+pub(crate) mod compare;
+pub(crate) mod control;
+pub(crate) mod convert;
+pub(crate) mod element;
 mod float;
 mod integer;
-mod moves;
-mod text;
+pub(crate) mod moves;
+pub(crate) mod text;
 
 pub(crate) use access::*;
 
@@ -37,4 +37,4 @@ macro_rules! exec_table {
         }
     };
 }
-pub(super) use exec_table;
+pub(crate) use exec_table;

@@ -4,8 +4,8 @@ use iced_x86::{Code, Instruction, Register};
 
 use super::super::Exec;
 use super::{
-    enter, gpr_source, gpr_store, is_memory, load, masked_store, set_xmm, source, source_unaligned, store,
-    store_aligned, xmm,
+    Encoding, Legacy, enter, gpr_source, gpr_store, is_memory, load, masked_store, set_xmm, source, source_unaligned,
+    store, store_aligned, xmm,
 };
 use crate::System;
 use crate::cpu::Outcome;
@@ -87,62 +87,48 @@ fn quadword(v: [u8; 16]) -> [u8; 16] {
 }
 
 /// MOVQ xmm, xmm/m64: the upper half becomes zero.
-fn movq_load(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn movq_load<E: Encoding>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let b = source::<8>(sys, insn, 1)?;
-    set_xmm(sys, insn.op0_register(), quadword(b));
+    E::put(sys, insn.op0_register(), quadword(b));
     Ok(())
 }
 
-fn movq_store(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn movq_store<E: Encoding>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let b = xmm(sys, insn.op1_register());
     if is_memory(insn, 0) {
         return store::<8>(sys, insn, low(b, 0));
     }
-    set_xmm(sys, insn.op0_register(), quadword(b));
+    E::put(sys, insn.op0_register(), quadword(b));
     Ok(())
 }
 
-/// MOVLPS, MOVHPS and their kin: a quadword of memory into one half, at byte `at`.
-fn load_half(sys: &mut System, insn: &Instruction, at: usize) -> Outcome {
-    enter(sys)?;
+/// MOVLPS, MOVHPS and their kin: a quadword of memory into one half, at byte `AT`.
+pub(crate) fn load_half<E: Encoding, const AT: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let b = load::<8>(sys, insn)?;
-    let mut a = xmm(sys, insn.op0_register());
-    a[at..at + 8].copy_from_slice(&b);
-    set_xmm(sys, insn.op0_register(), a);
+    let mut a = xmm(sys, insn.op_register(E::FIRST));
+    a[AT..AT + 8].copy_from_slice(&b);
+    E::put(sys, insn.op0_register(), a);
     Ok(())
 }
 
-fn load_low_half(sys: &mut System, insn: &Instruction) -> Outcome {
-    load_half(sys, insn, 0)
-}
-
-fn load_high_half(sys: &mut System, insn: &Instruction) -> Outcome {
-    load_half(sys, insn, 8)
-}
-
-fn store_low_half(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn store_half<E: Encoding, const AT: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let v = xmm(sys, insn.op1_register());
-    store::<8>(sys, insn, low(v, 0))
+    store::<8>(sys, insn, low(v, AT))
 }
 
-fn store_high_half(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
-    let v = xmm(sys, insn.op1_register());
-    store::<8>(sys, insn, low(v, 8))
-}
-
-fn from_general<const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn from_general<E: Encoding, const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let v = gpr_source::<M>(sys, insn, 1)?;
-    set_xmm(sys, insn.op0_register(), u128::from(v).to_le_bytes());
+    E::put(sys, insn.op0_register(), u128::from(v).to_le_bytes());
     Ok(())
 }
 
-fn to_general<const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn to_general<E: Encoding, const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let v = u128::from_le_bytes(xmm(sys, insn.op1_register())) as u64;
     gpr_store::<M>(sys, insn, 0, v)
 }
@@ -157,8 +143,8 @@ fn movnti(sys: &mut System, insn: &Instruction) -> Outcome {
     gpr_store::<4>(sys, insn, 0, v)
 }
 
-fn maskmovdqu(sys: &mut System, insn: &Instruction) -> Outcome {
-    enter(sys)?;
+pub(crate) fn maskmovdqu<E: Encoding>(sys: &mut System, insn: &Instruction) -> Outcome {
+    E::enter(sys)?;
     let (data, mask) = (xmm(sys, insn.op1_register()), xmm(sys, insn.op2_register()));
     masked_store(sys, insn, data, mask)
 }
@@ -182,18 +168,18 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Code::Movsd_xmm_xmmm64 => load_element::<8>,
         Code::Movss_xmmm32_xmm => store_element::<4>,
         Code::Movsd_xmmm64_xmm => store_element::<8>,
-        Code::Movq_xmm_xmmm64 => movq_load,
-        Code::Movq_xmmm64_xmm => movq_store,
-        Code::Movlps_xmm_m64 | Code::Movlpd_xmm_m64 => load_low_half,
-        Code::Movhps_xmm_m64 | Code::Movhpd_xmm_m64 => load_high_half,
-        Code::Movlps_m64_xmm | Code::Movlpd_m64_xmm => store_low_half,
-        Code::Movhps_m64_xmm | Code::Movhpd_m64_xmm => store_high_half,
-        Code::Movd_xmm_rm32 => from_general::<4>,
-        Code::Movq_xmm_rm64 => from_general::<8>,
-        Code::Movd_rm32_xmm => to_general::<4>,
-        Code::Movq_rm64_xmm => to_general::<8>,
+        Code::Movq_xmm_xmmm64 => movq_load::<Legacy>,
+        Code::Movq_xmmm64_xmm => movq_store::<Legacy>,
+        Code::Movlps_xmm_m64 | Code::Movlpd_xmm_m64 => load_half::<Legacy, 0>,
+        Code::Movhps_xmm_m64 | Code::Movhpd_xmm_m64 => load_half::<Legacy, 8>,
+        Code::Movlps_m64_xmm | Code::Movlpd_m64_xmm => store_half::<Legacy, 0>,
+        Code::Movhps_m64_xmm | Code::Movhpd_m64_xmm => store_half::<Legacy, 8>,
+        Code::Movd_xmm_rm32 => from_general::<Legacy, 4>,
+        Code::Movq_xmm_rm64 => from_general::<Legacy, 8>,
+        Code::Movd_rm32_xmm => to_general::<Legacy, 4>,
+        Code::Movq_rm64_xmm => to_general::<Legacy, 8>,
         Code::Movnti_m32_r32 | Code::Movnti_m64_r64 => movnti,
-        Code::Maskmovdqu_rDI_xmm_xmm => maskmovdqu,
+        Code::Maskmovdqu_rDI_xmm_xmm => maskmovdqu::<Legacy>,
         _ => return None,
     })
 }

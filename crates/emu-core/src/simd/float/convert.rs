@@ -3,14 +3,14 @@
 use super::env::{Env, IE, PE, Rounding};
 use super::fast::is_ordinary;
 use super::format::{
-    F32, F64, Format, Number, is_inf, is_nan, is_negative, is_plain, is_signaling, is_zero, note_denormal, operand,
-    propagate, sign_bit, unpack,
+    F16, F32, F64, Format, Layout, Number, is_inf, is_nan, is_negative, is_plain, is_signaling, is_zero, note_denormal,
+    operand, propagate, sign_bit, unpack,
 };
 use super::round::{normalize, pack, rounds_up};
 
 /// A number of format `From` in format `To`.
 #[inline(never)]
-pub fn between<From: Format, To: Format>(a: u64, env: &mut Env) -> u64 {
+pub fn between<From: Layout, To: Layout>(a: u64, env: &mut Env) -> u64 {
     let a = operand::<From>(a, env);
     let sign = sign_bit::<To>(is_negative::<From>(a));
     if is_nan::<From>(a) {
@@ -52,6 +52,25 @@ pub fn narrow(a: u64, env: &mut Env) -> u64 {
         }
     }
     between::<F64, F32>(a, env)
+}
+
+/// VCVTPH2PS: exact. Denormals count for what they are and raise nothing [SDM-2C VCVTPH2PS].
+#[inline]
+pub fn from_half(a: u64, env: &mut Env) -> u64 {
+    let mut own = Env::new(super::env::DEFAULT);
+    let r = between::<F16, F32>(a, &mut own);
+    env.raise(own.raised() & IE);
+    r
+}
+
+/// VCVTPS2PH: rounded by the immediate's bits 1:0, or by MXCSR if bit 2 is set; FTZ is not heeded [SDM-2C VCVTPS2PH].
+#[inline]
+pub fn to_half(a: u64, imm: u8, env: &mut Env) -> u64 {
+    let mode = if imm & 4 != 0 { env.rounding() } else { Rounding::from_bits(imm.into()) };
+    let mut own = env.for_half(mode);
+    let r = between::<F32, F16>(a, &mut own);
+    env.raise(own.raised());
+    r
 }
 
 /// A signed integer as a number. What fits the significand is exact in every mode.

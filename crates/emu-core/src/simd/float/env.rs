@@ -91,6 +91,12 @@ impl Env {
         Rounding::from_bits(self.mxcsr >> 13)
     }
 
+    /// The same environment with another rounding mode and without FTZ, as conversions to half precision want it.
+    #[inline]
+    pub(super) fn for_half(&self, mode: Rounding) -> Env {
+        Env { mxcsr: self.mxcsr & !(3 << 13 | FTZ) | (mode as u32) << 13, raised: 0 }
+    }
+
     /// Whether denormal operands count as zeros.
     #[inline(always)]
     pub fn daz(&self) -> bool {

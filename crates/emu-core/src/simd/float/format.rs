@@ -4,7 +4,7 @@ use super::super::lane::Lane;
 use super::env::{DE, Env, IE};
 
 /// A binary floating-point format; values are bit patterns in the low `WIDTH` bits of a `u64`.
-pub trait Format: Copy + 'static {
+pub trait Layout: Copy + 'static {
     /// Bits in all.
     const WIDTH: u32;
     /// Stored fraction bits.
@@ -26,7 +26,10 @@ pub trait Format: Copy + 'static {
     const MAGNITUDE: u64 = Self::SIGN - 1;
     /// Smallest unbiased exponent of a normal number.
     const EMIN: i32 = 1 - Self::EMAX;
+}
 
+/// A format that instructions compute in.
+pub trait Format: Layout {
     /// Lane `i` of a vector.
     fn get<const N: usize>(v: &[u8; N], i: usize) -> u64;
     /// Store lane `i` of a vector.
@@ -51,13 +54,24 @@ pub struct F32;
 /// Double precision.
 #[derive(Debug, Clone, Copy)]
 pub struct F64;
+/// Half precision, which is only converted from and to.
+#[derive(Debug, Clone, Copy)]
+pub struct F16;
+
+impl Layout for F16 {
+    const WIDTH: u32 = 16;
+    const FRAC: u32 = 10;
+    const EMAX: i32 = 15;
+}
 
 macro_rules! format {
     ($name:ident, $host:ty, $bits:ty, $frac:expr, $emax:expr) => {
-        impl Format for $name {
+        impl Layout for $name {
             const WIDTH: u32 = <$bits>::BITS;
             const FRAC: u32 = $frac;
             const EMAX: i32 = $emax;
+        }
+        impl Format for $name {
             #[inline(always)]
             fn get<const N: usize>(v: &[u8; N], i: usize) -> u64 {
                 <$bits as Lane>::get(v, i) as u64
@@ -108,51 +122,51 @@ pub struct Number {
 }
 
 #[inline(always)]
-pub(super) fn is_nan<F: Format>(a: u64) -> bool {
+pub(super) fn is_nan<F: Layout>(a: u64) -> bool {
     a & F::MAGNITUDE > F::INF
 }
 
 #[inline(always)]
-pub(super) fn is_signaling<F: Format>(a: u64) -> bool {
+pub(super) fn is_signaling<F: Layout>(a: u64) -> bool {
     is_nan::<F>(a) && a & F::QUIET == 0
 }
 
 #[inline(always)]
-pub(super) fn is_inf<F: Format>(a: u64) -> bool {
+pub(super) fn is_inf<F: Layout>(a: u64) -> bool {
     a & F::MAGNITUDE == F::INF
 }
 
 #[inline(always)]
-pub(super) fn is_zero<F: Format>(a: u64) -> bool {
+pub(super) fn is_zero<F: Layout>(a: u64) -> bool {
     a & F::MAGNITUDE == 0
 }
 
 #[inline(always)]
-pub(super) fn is_negative<F: Format>(a: u64) -> bool {
+pub(super) fn is_negative<F: Layout>(a: u64) -> bool {
     a & F::SIGN != 0
 }
 
 #[inline(always)]
-pub(super) fn is_denormal<F: Format>(a: u64) -> bool {
+pub(super) fn is_denormal<F: Layout>(a: u64) -> bool {
     (a & F::MAGNITUDE).wrapping_sub(1) < F::MIN_NORMAL - 1
 }
 
 /// A normal number or a zero: what needs no special rule as an operand.
 #[inline(always)]
-pub(super) fn is_plain<F: Format>(a: u64) -> bool {
+pub(super) fn is_plain<F: Layout>(a: u64) -> bool {
     let magnitude = a & F::MAGNITUDE;
     magnitude.wrapping_sub(F::MIN_NORMAL) < F::INF - F::MIN_NORMAL || magnitude == 0
 }
 
 /// The operand as DAZ lets the instruction see it: a denormal becomes a zero of its sign.
 #[inline(always)]
-pub(super) fn operand<F: Format>(a: u64, env: &Env) -> u64 {
+pub(super) fn operand<F: Layout>(a: u64, env: &Env) -> u64 {
     if env.daz() && is_denormal::<F>(a) { a & F::SIGN } else { a }
 }
 
 /// DE, if the operand (after DAZ) is denormal.
 #[inline(always)]
-pub(super) fn note_denormal<F: Format>(a: u64, env: &mut Env) {
+pub(super) fn note_denormal<F: Layout>(a: u64, env: &mut Env) {
     if is_denormal::<F>(a) {
         env.raise(DE);
     }
@@ -160,7 +174,7 @@ pub(super) fn note_denormal<F: Format>(a: u64, env: &mut Env) {
 
 /// The result of an operation with at least one NaN operand: the first NaN, made quiet [SDM-1 table 4-7].
 #[cold]
-pub(super) fn propagate<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
+pub(super) fn propagate<F: Layout>(a: u64, b: u64, env: &mut Env) -> u64 {
     if is_signaling::<F>(a) || is_signaling::<F>(b) {
         env.raise(IE);
     }
@@ -169,14 +183,14 @@ pub(super) fn propagate<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
 
 /// Raise IE and give the default NaN.
 #[cold]
-pub(super) fn invalid<F: Format>(env: &mut Env) -> u64 {
+pub(super) fn invalid<F: Layout>(env: &mut Env) -> u64 {
     env.raise(IE);
     F::INDEFINITE
 }
 
 /// A finite operand taken apart.
 #[inline]
-pub(super) fn unpack<F: Format>(a: u64) -> Number {
+pub(super) fn unpack<F: Layout>(a: u64) -> Number {
     let sign = is_negative::<F>(a);
     let (field, fraction) = ((a & F::INF) >> F::FRAC, a & (F::MIN_NORMAL - 1));
     if field != 0 {
@@ -192,6 +206,6 @@ pub(super) fn unpack<F: Format>(a: u64) -> Number {
 
 /// The sign bit of `F`, if set.
 #[inline(always)]
-pub(super) fn sign_bit<F: Format>(sign: bool) -> u64 {
+pub(super) fn sign_bit<F: Layout>(sign: bool) -> u64 {
     if sign { F::SIGN } else { 0 }
 }

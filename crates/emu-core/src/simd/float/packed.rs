@@ -56,6 +56,7 @@ operations! {
     Min(try_min) = |a, b, _imm, env| compare::min::<F>(a, b, env);
     Max(try_max) = |a, b, _imm, env| compare::max::<F>(a, b, env);
     Compare = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
+    CompareVex = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 31, env);
     Round = |_a, b, imm, env| convert::round_integral::<F>(b, imm, env);
     Rcp = |_a, b, _imm, _env| super::super::approx::rcp(b as u32).into();
     Rsqrt = |_a, b, _imm, _env| super::super::approx::rsqrt(b as u32).into();
@@ -67,6 +68,12 @@ pub trait Vector {
     const SOURCE: usize;
     /// `a` is the destination's old value, `b` the source, in its low bytes if it is shorter than 16.
     fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm;
+    /// The lower half, and the upper one if `wide`, else zeros: as one instruction on a YMM register.
+    #[inline]
+    fn both(a: [Xmm; 2], b: [Xmm; 2], wide: bool, imm: u8, env: &mut Env) -> [Xmm; 2] {
+        let low = Self::apply(a[0], b[0], imm, env);
+        [low, if wide { Self::apply(a[1], b[1], imm, env) } else { [0; 16] }]
+    }
 }
 
 /// A vector operation that the host can answer in the default mode with PE set.

@@ -1,7 +1,7 @@
 //! Rounding an exact (or sticky-jammed) result into a format [SDM-1 4.8.4, 4.9.1.4 to 4.9.1.6, 10.2.3.3].
 
 use super::env::{Env, OE, PE, Rounding, UE};
-use super::format::{Format, Number, sign_bit};
+use super::format::{Layout, Number, sign_bit};
 
 /// `value` shifted right by `by`, with bit 0 set if any bit was lost.
 #[inline(always)]
@@ -39,7 +39,7 @@ pub(super) fn rounds_up(mode: Rounding, sign: bool, odd: bool, rest: u64, half: 
 /// Round the significand to the format's precision as if exponents had no bounds: (significand with the leading
 /// bit at `FRAC`, carry into the exponent, inexact).
 #[inline(always)]
-fn round_unbounded<F: Format>(n: Number, mode: Rounding) -> (u64, i32, bool) {
+fn round_unbounded<F: Layout>(n: Number, mode: Rounding) -> (u64, i32, bool) {
     let cut = 63 - F::FRAC;
     let (kept, rest) = (n.significand >> cut, n.significand & ((1 << cut) - 1));
     let up = rounds_up(mode, n.sign, kept & 1 == 1, rest, 1 << (cut - 1));
@@ -50,7 +50,7 @@ fn round_unbounded<F: Format>(n: Number, mode: Rounding) -> (u64, i32, bool) {
 
 /// The result of an operation as a bit pattern, raising OE, UE and PE. `n` must be nonzero.
 #[inline]
-pub(super) fn pack<F: Format>(n: Number, env: &mut Env) -> u64 {
+pub(super) fn pack<F: Layout>(n: Number, env: &mut Env) -> u64 {
     let (kept, carry, inexact) = round_unbounded::<F>(n, env.rounding());
     let exponent = n.exponent + carry;
     // Tininess is detected after rounding.
@@ -69,7 +69,7 @@ pub(super) fn pack<F: Format>(n: Number, env: &mut Env) -> u64 {
 /// A result below the normal range. With underflow unmasked the instruction faults, and PE tells whether the
 /// significand, at full precision, was inexact.
 #[cold]
-fn tiny<F: Format>(n: Number, inexact: bool, env: &mut Env) -> u64 {
+fn tiny<F: Layout>(n: Number, inexact: bool, env: &mut Env) -> u64 {
     if !env.masked(UE) {
         env.raise(if inexact { UE | PE } else { UE });
         return sign_bit::<F>(n.sign);
@@ -90,7 +90,7 @@ fn tiny<F: Format>(n: Number, inexact: bool, env: &mut Env) -> u64 {
 }
 
 #[cold]
-fn overflow<F: Format>(sign: bool, env: &mut Env) -> u64 {
+fn overflow<F: Layout>(sign: bool, env: &mut Env) -> u64 {
     env.raise(OE);
     if env.masked(OE) {
         env.raise(PE);

@@ -46,7 +46,7 @@ fn add_finite<F: Format>(a: Number, b: Number, env: &mut Env) -> u64 {
 }
 
 /// Whether an exact zero sum of opposite signs is negative.
-fn zero_down(env: &Env) -> bool {
+pub(super) fn zero_down(env: &Env) -> bool {
     env.rounding() == Rounding::Down
 }
 
