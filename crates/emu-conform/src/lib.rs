@@ -7,12 +7,15 @@
 //!
 //! `examples/one_case.rs` shows the whole of it in some thirty lines.
 
+pub mod against;
 mod case;
 mod compare;
 mod emu;
+pub mod fuzz;
 mod state;
 pub mod suite;
 mod target;
+pub mod undefined;
 
 pub use case::{Case, End, Environment, Mask, MaskSource, Tolerance};
 pub use compare::{Comparison, Difference, compare};

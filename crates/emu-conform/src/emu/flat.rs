@@ -103,9 +103,7 @@ impl Flat {
         vectors(cpu, s);
         self.upper = std::array::from_fn(|i| s.ymm(i).unwrap_or_default()[1]);
         cpu.refresh_segments();
-        let prefix =
-            |b: &&u8| **b & 0xE7 == 0x26 || **b >= 0xF0 || (0x40..0x50).contains(*b) || (0x64..0x68).contains(*b);
-        self.repeats = case.code.iter().take_while(prefix).any(|b| matches!(b, 0xF2 | 0xF3));
+        self.repeats = super::repeats(&case.code, case.environment == Environment::Flat64);
         (self.saved, self.start) = (None, rip);
         Ok(())
     }

@@ -62,6 +62,16 @@ fn bare_system(model: Model, ram: u64, map: impl FnOnce(&mut PhysMem)) -> Result
     Ok(sys)
 }
 
+/// Whether `code` is a repeated string instruction, which takes a step for each iteration. Other instructions ignore F2h
+/// and F3h or are other instructions with them; a jump to itself must not be taken for an iteration.
+fn repeats(code: &[u8], wide: bool) -> bool {
+    let prefix =
+        |b: &u8| b & 0xE7 == 0x26 || *b >= 0xF0 || wide && (0x40..0x50).contains(b) || (0x64..0x68).contains(b);
+    let prefixes = code.iter().take_while(|b| prefix(b)).count();
+    let string = matches!(code.get(prefixes), Some(0x6C..=0x6F | 0xA4..=0xA7 | 0xAA..=0xAF));
+    string && code[..prefixes].iter().any(|b| matches!(b, 0xF2 | 0xF3))
+}
+
 /// Arms a breakpoint that no case reaches: the engine then executes every instruction from its decoded form.
 fn avoid_fast_handlers(sys: &mut System) {
     (sys.cpu.dr[0], sys.cpu.dr[7]) = (0xFFFF_FFF0, 0x402);

@@ -85,8 +85,7 @@ impl Real {
         }
         case.initial.memory.iter().for_each(|(at, v)| mem.write(*at, &[*v]));
         self.touched.extend(case.initial.memory.iter().map(|b| b.0));
-        let prefix = |b: &&u8| **b & 0xE7 == 0x26 || **b >= 0xF0 || (0x64..0x68).contains(*b);
-        self.repeats = case.code.iter().take_while(prefix).any(|b| matches!(b, 0xF2 | 0xF3));
+        self.repeats = super::repeats(&case.code, false);
     }
 
     pub(super) fn step(&mut self, end: End) -> Event {
