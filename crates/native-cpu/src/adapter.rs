@@ -63,7 +63,7 @@ fn run(cpu: &mut NativeCpu, words: &str) -> String {
 fn hello() -> String {
     let avx = if is_x86_feature_detected!("avx") { ",avx" } else { "" };
     format!(
-        "hello {VERSION} modes=user32,user64 state=x87,mmx,sse{avx} memory={:x}+{:x},{:x}+{:x} features={} name={}",
+        "hello {VERSION} modes=user32,user64 state=x87,sse{avx} memory={:x}+{:x},{:x}+{:x} features={} name={}",
         CODE.0,
         CODE.1,
         DATA.0,

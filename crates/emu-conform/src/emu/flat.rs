@@ -188,6 +188,8 @@ fn tables(sys: &mut System) {
         put(GDT + u64::from(selector & !7), v);
     }
     put(TSS + 4, STACK_TOP);
+    // No permission map: its place is beyond the TSS's limit.
+    put(TSS + 0x60, 0x0068 << 48);
     for vector in 0..32 {
         let handler = HANDLERS + 16 * vector;
         // INT3, INTO and BOUND may come from CPL 3.

@@ -62,9 +62,9 @@ impl Shrinker<'_> {
 
     fn registers(&mut self) {
         let usual = usual_gpr(self.best.bits);
-        for n in 0..self.registers {
+        for (n, usual) in usual.into_iter().enumerate().take(self.registers) {
             let old = self.best.gpr[n];
-            let simple = [usual[n], 0, 1, old & 0xFF, old & 0xFFFF, old & 0xFFFF_FFFF];
+            let simple = [usual, 0, 1, old & 0xFF, old & 0xFFFF, old & 0xFFFF_FFFF];
             let _ = simple.into_iter().any(|v| v == old || self.attempt(|d| d.gpr[n] = v));
             self.attempt(|d| d.ymm[n] = [0; 32]);
         }
