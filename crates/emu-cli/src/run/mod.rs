@@ -29,6 +29,8 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     }
     let config = chosen.machine.config.clone();
     let (commands, inbox) = unbounded();
+    // Before anything that a signal must not leave behind, such as a terminal in raw mode.
+    signals::forward(&commands).map_err(|e| Failure::host(format!("signals: {e}")))?;
     let mut notices = Vec::new();
     let serials = open_serials(&config.serials, &commands, &mut notices)?;
     let debug = match &args.debug_console {
@@ -38,7 +40,6 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     if !args.quiet {
         notices.iter().for_each(|n| say!("emu: {n}"));
     }
-    signals::forward(&commands).map_err(|e| Failure::host(format!("signals: {e}")))?;
     let (show, terminal) = match display {
         Display::None => (None, None),
         Display::Terminal => {

@@ -2,10 +2,12 @@
 //! exit port (F4h). They run from a floppy under any BIOS, or loaded to 0000:7C00h without one.
 
 mod arithmetic;
+mod desk;
 mod irq;
 mod paging;
 mod smc;
 
+pub use desk::desk_floppy;
 use iced_x86::code_asm::*;
 
 use crate::asm::{Emit, IcedError};

@@ -1,0 +1,53 @@
+//! What the command's tests share.
+
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
+#[cfg(unix)]
+pub(crate) mod tty;
+
+use std::path::PathBuf;
+
+/// A directory that is gone when its test is.
+pub(crate) struct TempDir(pub(crate) PathBuf);
+
+impl TempDir {
+    pub(crate) fn new(name: &str) -> TempDir {
+        let path = std::env::temp_dir().join(format!("emu-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        TempDir(path)
+    }
+
+    /// Writes a file, and returns its path.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> String {
+        std::fs::write(self.0.join(name), bytes).expect("a temporary file");
+        self.path(name)
+    }
+
+    /// The path of a file.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The names of all files, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).expect("the directory");
+        let mut names: Vec<_> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A floppy whose boot sector is `code`.
+pub(crate) fn floppy(code: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 163_840];
+    image[..code.len()].copy_from_slice(code);
+    image[510..512].copy_from_slice(&[0x55, 0xAA]);
+    image
+}
