@@ -140,3 +140,16 @@ fn u_boot_x86() {
 fn u_boot_x86_64() {
     u_boot("u-boot-x86_64.rom");
 }
+
+#[test]
+fn grub_is_firmware() {
+    let Some(bios) = cached_guest("grub-firmware/grub.bin") else { return };
+    let config = MachineConfig { bios: Some(bios), memory: 64 << 20, ..MachineConfig::default() };
+    let mut s = Session::start("GRUB as firmware", config);
+    s.wait_for("GNU GRUB  version 2.06", 30);
+    s.type_keys("c");
+    s.wait_for("grub>", 10);
+    s.type_keys("echo two words<enter>");
+    s.wait("the words", 10, |text| text.lines().any(|l| l.trim() == "two words"));
+    s.passed();
+}

@@ -42,7 +42,7 @@ enum Route {
     Linear,
     /// Each address reaches the same address of all planes.
     Planar,
-    /// Bit 0 selects even or odd planes; `chained` says whether it is then cleared.
+    /// Bit 0 selects even or odd planes, and is not part of the plane address; `chained`: bit 16 takes its place.
     OddEven { chained: bool },
     /// Bits 0 and 1 select the plane.
     Chain4,
@@ -70,11 +70,11 @@ impl Vga {
             _ => (0x1_8000, 0x8000),
         };
         let plain = r.gdc[5] & 3 == 0 && r.gdc[3] == 0 && r.gdc[1] == 0 && r.gdc[8] == 0xFF;
-        let route = if r.misc & 2 == 0 || r.enable == 0 {
+        let route = if r.enable == 0 {
             Route::Closed
         } else if r.seq[4] & 8 != 0 {
             Route::Chain4
-        } else if r.seq[4] & 4 == 0 {
+        } else if r.seq[4] & 4 == 0 && r.gdc[5] & 0x10 != 0 {
             Route::OddEven { chained: r.gdc[6] & 2 != 0 }
         } else {
             Route::Planar
@@ -91,7 +91,7 @@ impl Vga {
         match self.path.route {
             Route::Chain4 => (at & 0xFFFC | at >> 14 & 3, 1 << (at & 3)),
             Route::OddEven { chained } => {
-                let a = if chained { at & 0xFFFE | at >> 16 & 1 } else { at & 0xFFFF };
+                let a = at & 0xFFFE | if chained { at >> 16 & 1 } else { 0 };
                 (a, if at & 1 == 0 { 0b0101 } else { 0b1010 })
             }
             _ => ((at & 0xFFFF) + bank, 0b1111),

@@ -5,7 +5,9 @@
 //! - Ports: 3B4h-3B5h, 3BAh (monochrome), 3C0h-3CFh, 3D4h-3D5h, 3DAh (colour); 1CEh-1D1h (dispi).
 //! - Memory: A0000h-BFFFFh, and the frame buffer at PCI BAR 0. PCI id 1234:1111, class 030000h, optional ROM BAR.
 //! - Left out: the vertical retrace interrupt (no PC board wires it), the light pen, the diagnostic bits of input
-//!   status 1, the odd/even page bit of the miscellaneous register, and the effects of sync skews.
+//!   status 1, the odd/even page bit of the miscellaneous register, and the effects of sync skews. Two bits
+//!   are kept but not obeyed, as by the adapters that bear this PCI id, for GRUB's firmware: that of the miscellaneous
+//!   register which lets the CPU reach the memory, and the sequencer's odd/even bit where the graphics controller's is off.
 //!
 //! The planes lie interleaved in the pool: the four bytes of plane address `a` form one little-endian word (plane 0
 //! lowest) at [`cell`]`(a)`.

@@ -39,20 +39,26 @@ pub struct Regs {
 }
 
 impl Default for Regs {
+    /// The registers after power-on: the sequencer and the CRTC run, rows of a character follow each other, and all four
+    /// planes reach the palette, as GRUB's firmware expects, which sets none of that; all else is 0.
     fn default() -> Self {
+        let mut attr = [0; 21];
+        attr[0x12] = 0x0F;
+        let mut crtc = [0; 25];
+        crtc[0x17] = 0xA3;
         Regs {
             misc: 0,
             feature: 0,
             enable: 1,
             seq_index: 0,
-            seq: [0; 5],
+            seq: [3, 0, 0, 0, 0],
             crtc_index: 0,
-            crtc: [0; 25],
+            crtc,
             gdc_index: 0,
             gdc: [0; 9],
             attr_index: 0,
             attr_data: false,
-            attr: [0; 21],
+            attr,
         }
     }
 }

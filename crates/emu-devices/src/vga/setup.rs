@@ -40,7 +40,6 @@ impl Vga {
 
     fn load_registers(&mut self, mode: &Mode) {
         let mut regs = Regs { misc: mode.misc, crtc: mode.crtc, gdc: mode.gdc, attr_index: 0x20, ..Regs::default() };
-        regs.seq[0] = 3;
         regs.seq[1..].copy_from_slice(&mode.seq);
         regs.attr[..20].copy_from_slice(&mode.attr);
         self.regs = regs;

@@ -70,7 +70,7 @@ impl View<'_> {
 
     /// The characters on the screen; `None` in graphics and VBE modes, and before any mode was set.
     pub(in super::super) fn text_screen(&self) -> Option<TextScreen> {
-        if self.vbe.enabled() || !self.is_text() || self.regs.seq[0] & 3 != 3 {
+        if self.vbe.enabled() || !self.is_text() || self.regs.seq[0] & 3 != 3 || self.regs.crtc[1] == 0 {
             return None;
         }
         let cols = self.regs.columns();
