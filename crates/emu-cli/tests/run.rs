@@ -1,30 +1,11 @@
 //! `emu run` as a script sees it: exit codes, one clear line, nothing written that was not asked for.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A directory that is gone when its test is.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> TempDir {
-        let path = std::env::temp_dir().join(format!("emu-cli-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary directory");
-        TempDir(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a temporary file");
-        path.to_string_lossy().into_owned()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use common::{TempDir, floppy};
 
 fn emu(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emu"));
@@ -46,14 +27,6 @@ fn check(args: &[&str], code: i32, text: &str) {
     assert!(!errors.contains("panicked"), "{args:?}: {errors}");
 }
 
-/// A floppy whose boot sector is `code`.
-fn floppy(code: &[u8]) -> Vec<u8> {
-    let mut image = vec![0; 163_840];
-    image[..code.len()].copy_from_slice(code);
-    image[510..512].copy_from_slice(&[0x55, 0xAA]);
-    image
-}
-
 #[test]
 fn unusable_files_exit_with_3() {
     let dir = TempDir::new("files");
@@ -69,6 +42,121 @@ fn unusable_files_exit_with_3() {
     check(&["--floppy", &odd], 3, "which no floppy has");
     check(&["--kernel", &odd], 3, "no kernel");
     check(&["--bios", &odd], 3, "firmware has a multiple of 64K");
+    for option in ["--floppy", "--disk", "--cdrom", "--kernel", "--bios"] {
+        check(&[option, &empty], 3, "is empty");
+    }
+}
+
+#[test]
+fn oversized_files_exit_with_3_and_are_not_read() {
+    let dir = TempDir::new("oversized");
+    // Holes: no host has that much memory or disk for them.
+    let huge = dir.file("huge", &[]);
+    std::fs::File::options().write(true).open(&huge).unwrap().set_len(1 << 40).unwrap();
+    let kernel = dir.file("kernel", &multiboot_kernel());
+    check(&["--floppy", &huge], 3, "more than a floppy can hold");
+    check(&["--bios", &huge], 3, "are too many");
+    check(&["--kernel", &huge], 3, "are too many");
+    check(&["--kernel", &kernel, "--module", &huge], 3, "are too many");
+    // A disk may be as large as that.
+    check(&["--disk", &huge, "--until-ticks", "1000"], 0, "booting from C:");
+}
+
+#[test]
+fn truncated_files_exit_with_3() {
+    let dir = TempDir::new("truncated");
+    let mut cd = vec![0; 20 * 2048 + 100];
+    cd[16 * 2048..16 * 2048 + 6].copy_from_slice(b"\x01CD001");
+    let cd = dir.file("cd.iso", &cd);
+    let kernel = multiboot_kernel();
+    let short = dir.file("short", &kernel[..kernel.len() - 1]);
+    check(&[&cd], 3, "is it truncated?");
+    check(&["--cdrom", &cd], 3, "is it truncated?");
+    check(&[&short], 3, "the kernel is truncated");
+}
+
+/// The smallest multiboot kernel: a header with its own addresses, and a jump to itself.
+fn multiboot_kernel() -> Vec<u8> {
+    let load: u32 = 0x10_0000;
+    let words = [0x1BAD_B002, 0x1_0000, 0u32.wrapping_sub(0x1BAD_B002 + 0x1_0000), load, load, load + 36, 0, load + 32];
+    let mut bytes: Vec<u8> = words.iter().flat_map(|w: &u32| w.to_le_bytes()).collect();
+    bytes.extend([0xEB, 0xFE, 0x90, 0x90]);
+    bytes
+}
+
+/// Runs as a user whom file permissions hold back: root is not.
+#[cfg(unix)]
+fn emu_as_a_user(dir: &TempDir, args: &[&str]) -> Output {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::getuid().is_root() {
+        return emu(args);
+    }
+    let copy = dir.path("emu");
+    std::fs::copy(env!("CARGO_BIN_EXE_emu"), &copy).expect("a copy that everybody may run");
+    std::fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o755)).expect("its directory");
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(copy).arg("run").args(args).args(["--display", "none"]).stdin(Stdio::null());
+    command.output().expect("setpriv runs emu")
+}
+
+#[test]
+#[cfg(unix)]
+fn a_read_only_file_is_not_written_and_not_opened_for_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new("readonly");
+    let image = floppy(&[0xB0, 0x00, 0xE6, 0xF4, 0xEB, 0xFE]); // mov al, 0; out F4h, al
+    let path = dir.file("a.img", &image);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).expect("permissions");
+    let told = |args: &[&str]| {
+        let output = emu_as_a_user(&dir, args);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, errors) = told(&[&format!("{path},mode=write")]);
+    assert_eq!(code, Some(3), "{errors}");
+    assert!(errors.contains("permission denied"), "{errors}");
+    assert_eq!(told(&[&path]).0, Some(0));
+    assert_eq!(told(&[&format!("{path},mode=read")]).0, Some(0));
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).expect("permissions");
+    let (code, errors) = told(&[&path]);
+    assert_eq!(code, Some(3), "{errors}");
+    assert!(errors.contains("permission denied"), "{errors}");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("permissions");
+    assert_eq!(std::fs::read(&path).expect("the image"), image);
+}
+
+#[test]
+#[cfg(unix)]
+fn closed_standard_streams_are_no_harm() {
+    let dir = TempDir::new("closed");
+    let path = dir.file("a.img", &floppy(&[0xB0, 0x05, 0xE6, 0xF4, 0xEB, 0xFE])); // mov al, 5; out F4h, al
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        for serial in ["null", "stdio"] {
+            let line = format!("exec \"$0\" run \"$1\" --display none --serial {serial} {closed}");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &line, env!("CARGO_BIN_EXE_emu"), &path]).current_dir(&dir.0);
+            let output = shell.output().expect("a shell");
+            assert_eq!(output.status.code(), Some(69), "{closed} {serial}: {output:?}");
+        }
+    }
+    assert_eq!(dir.names(), ["a.img"]);
+    assert_eq!(std::fs::read(&path).expect("the image").len(), 163_840);
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_without_a_terminal_have_their_codes() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead, BufReader};
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_emu"));
+        command.args(["run", "--display", "none", "--serial", "pty"]).stdin(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("emu runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
+        lines.find(|l| l.as_ref().is_ok_and(|l| l.contains("/dev/pts"))).expect("a line about the pty").expect("text");
+        kill_process(Pid::from_child(&child), signal).expect("a signal");
+        assert_eq!(child.wait().expect("its end").code(), Some(code), "{signal:?}");
+    }
 }
 
 #[test]
@@ -78,6 +166,10 @@ fn wrong_command_lines_exit_with_2() {
     check(&["--flopy", "x"], 2, "--floppy");
     check(&["--mem", "64"], 2, "out of range");
     check(&["--mem", "99999G"], 2, "out of range");
+    check(&["--mem", "0"], 2, "out of range");
+    check(&["--mem=-1"], 2, "is not a size");
+    check(&["--mem", "18446744073709551616"], 2, "is too large");
+    check(&["--mem", "3.5X"], 2, "is not a size");
     check(&["--cpu", "pentuim"], 2, "did you mean `pentium`");
     check(&["--append", "x"], 2, "--kernel");
     check(&["--type", "<entre>"], 2, "did you mean `enter`");
@@ -90,6 +182,21 @@ fn a_socket_in_use_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let target = format!("tcp:{},server", taken.local_addr().expect("its address"));
     check(&["--serial", &target], 1, "already in use");
+}
+
+#[test]
+#[cfg(unix)]
+fn what_stands_in_a_socket_s_place_stays_there() {
+    let dir = TempDir::new("socket");
+    let file = dir.file("file", b"precious");
+    let path = dir.path("socket");
+    let _taken = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    check(&["--serial", &format!("unix:{path},server")], 1, "already in use");
+    check(&["--serial", &format!("unix:{file},server")], 1, "already in use");
+    check(&["--serial", "unix:/nonexistent/x"], 1, "no such file");
+    check(&["--serial", "file:/nonexistent/x"], 1, "no such file");
+    assert_eq!(std::fs::read(&file).expect("the file"), b"precious");
+    assert_eq!(dir.names(), ["file", "socket"]);
 }
 
 #[test]
