@@ -180,8 +180,6 @@ vectors! {
         let (x, y) = (F::get(&a, i), F::get(&b, i));
         if i & 1 == 0 { arith::sub::<F>(x, y, env) } else { arith::add::<F>(x, y, env) }
     });
-    /// Dot product: products of the lanes in `imm` 7:4, their sum into the lanes in `imm` 3:0.
-    DotProduct<F>(16) = |a, b, imm, env| dot_product::<F>(a, b, imm, env);
     /// CVTPS2PD: the low two singles.
     SinglesToDoubles(8) = |_a, b, _imm, env| build::<F64>(|i| convert::widen(F32::get(&b, i), env));
     /// CVTPD2PS: two singles, the upper half zero.
@@ -298,28 +296,49 @@ fn neighbours<F: Format>(a: &Xmm, b: &Xmm, i: usize) -> (u64, u64) {
     (F::get(v, at), F::get(v, at + 1))
 }
 
-/// Products, then sums of neighbours, then of pairs [SDM-2A DPPS]. An unmasked exception of one step keeps the next
-/// from being computed. Every lane sums for itself, its partner's term first but for the last step: this shows in
-/// which of two NaNs a lane gets, and is what Intel's silicon does.
-fn dot_product<F: Format>(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
-    let mut terms = [0; 4];
-    let count = lanes::<F>();
-    for (i, term) in terms[..count].iter_mut().enumerate() {
-        if imm >> (4 + i) & 1 != 0 {
-            *term = arith::mul::<F>(F::get(&a, i), F::get(&b, i), env);
-        }
+/// Products, then sums of neighbours, then of pairs, to the lanes in `imm` 3:0 [SDM-2A DPPS].
+#[derive(Debug)]
+pub struct DotProduct<F>(PhantomData<F>);
+
+impl<F: Format> Vector for DotProduct<F> {
+    const SOURCE: usize = 16;
+    fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
+        Self::both([a, [0; 16]], [b, [0; 16]], false, imm, env)[0]
     }
-    let mut distance = 1;
-    while distance < count && !env.finish().1 {
-        let (old, last) = (terms, 2 * distance == count);
-        for i in 0..count {
-            let (own, other) = (old[i], old[i ^ distance]);
-            let (x, y) = if last { (own, other) } else { (other, own) };
-            terms[i] = arith::add::<F>(x, y, env);
+
+    /// Step by step in both halves: an unmasked exception of one step keeps the next from being computed. Every lane sums
+    /// for itself, its partner's term first but for the last step: this shows in which of two NaNs a lane gets, and is what
+    /// Intel's silicon does.
+    fn both(a: [Xmm; 2], b: [Xmm; 2], wide: bool, imm: u8, env: &mut Env) -> [Xmm; 2] {
+        let (halves, count) = (1 + usize::from(wide), lanes::<F>());
+        let mut terms = [[0; 4]; 2];
+        for (h, i) in (0..halves).flat_map(|h| (0..count).map(move |i| (h, i))) {
+            if imm >> (4 + i) & 1 != 0 {
+                terms[h][i] = arith::mul::<F>(F::get(&a[h], i), F::get(&b[h], i), env);
+            }
         }
-        distance *= 2;
+        let mut distance = 1;
+        while distance < count && !env.finish().1 {
+            for terms in &mut terms[..halves] {
+                *terms = sums::<F>(*terms, distance, env);
+            }
+            distance *= 2;
+        }
+        let chosen = |terms: [u64; 4]| build::<F>(|i| if imm >> i & 1 != 0 { terms[i] } else { 0 });
+        [chosen(terms[0]), if wide { chosen(terms[1]) } else { [0; 16] }]
     }
-    build::<F>(|i| if imm >> i & 1 != 0 { terms[i] } else { 0 })
+}
+
+/// The sum of each term and that at `distance`.
+fn sums<F: Format>(terms: [u64; 4], distance: usize, env: &mut Env) -> [u64; 4] {
+    let last = 2 * distance == lanes::<F>();
+    let mut sums = terms;
+    for (i, sum) in sums[..lanes::<F>()].iter_mut().enumerate() {
+        let (own, other) = (terms[i], terms[i ^ distance]);
+        let (x, y) = if last { (own, other) } else { (other, own) };
+        *sum = arith::add::<F>(x, y, env);
+    }
+    sums
 }
 
 /// The scalar comparison of COMISS (`signals`) and UCOMISS.
