@@ -144,7 +144,11 @@ impl Cpu {
             // The lines that MONITOR watches.
             5 if self.model.has(Feature::Monitor) => [64, 64, 3, 0],
             6 if self.model.kind >= Kind::X64V1 => [4, 0, 0, 0],
-            7 if sub == 0 => [0, pick(&self.model, LEAF7_EBX), pick(&self.model, LEAF7_ECX), 0],
+            7 if sub == 0 => {
+                // Bit 13: x87 images have no selectors.
+                let x87 = u32::from(self.model.kind >= Kind::X64V3) << 13;
+                [0, pick(&self.model, LEAF7_EBX) | x87, pick(&self.model, LEAF7_ECX), 0]
+            }
             0xB => self.cpuid_topology(sub, cpus),
             0xD if self.model.has(Feature::Xsave) => self.cpuid_xsave(sub),
             _ => [0; 4],

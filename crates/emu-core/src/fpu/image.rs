@@ -47,7 +47,7 @@ impl Fpu {
     /// FNSTENV: the first [`Layout::env_len`] bytes are the image. The masking that follows is
     /// [`Fpu::mask_exceptions`].
     pub fn store_env(&self, layout: Layout) -> [u8; 28] {
-        let LastInstruction { fop, fcs, fip, fds, fdp } = self.last;
+        let LastInstruction { fop, fcs, fip, fds, fdp } = self.shown_pointers();
         let (fip, fdp) = (fip as u32, fdp as u32);
         // The reserved halves of 32-bit fields are stored as ones.
         let high = 0xffff_0000;
@@ -141,7 +141,7 @@ impl Fpu {
     /// Bytes 0 to 23 and 32 to 159 of an FXSAVE image; the rest is left alone. With `wide` (REX.W) the pointers are
     /// 64-bit offsets without selectors.
     pub fn fxsave(&self, wide: bool, image: &mut [u8; 160]) {
-        let LastInstruction { fop, fcs, fip, fds, fdp } = self.last;
+        let LastInstruction { fop, fcs, fip, fds, fdp } = self.shown_pointers();
         image[0..2].copy_from_slice(&self.control().to_le_bytes());
         image[2..4].copy_from_slice(&self.status().to_le_bytes());
         image[4..6].copy_from_slice(&[self.used, 0]);

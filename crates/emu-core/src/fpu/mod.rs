@@ -92,8 +92,8 @@ impl Fpu {
     /// coprocessor of its own is as FNINIT leaves it.
     pub fn reset(&mut self) {
         *self = match self.unit {
-            Unit::I387 => Fpu { cw: 0x40, used: 0xff, ..Fpu::new() },
-            unit => Fpu::with_unit(unit),
+            unit if unit.is_early() => Fpu::with_unit(unit),
+            unit => Fpu { cw: 0x40, used: 0xff, unit, ..Fpu::new() },
         };
     }
 
@@ -113,7 +113,7 @@ impl Fpu {
     #[inline]
     pub fn status(&self) -> u16 {
         // The 8087 and 287 are busy only while they compute.
-        let busy = if self.unit == Unit::I387 { 0 } else { self.sw & BUSY };
+        let busy = if self.unit.is_early() { self.sw & BUSY } else { 0 };
         self.sw ^ busy | u16::from(self.top) << 11
     }
 

@@ -4,7 +4,7 @@
 //! FINIT, and BUSY, which is no copy of the summary. Left out: unnormals and pseudo-zeros as valid operands, their own
 //! treatment of denormals, and what they answer to 387 instructions (nothing happens).
 
-use super::Fpu;
+use super::{Fpu, LastInstruction};
 use crate::cpu::model::Kind;
 
 /// Which kind of unit it is.
@@ -14,9 +14,11 @@ pub enum Unit {
     I8087,
     /// The 80286's.
     I80287,
-    /// The 80386's, and every later one.
+    /// The 80386's, and those of most later CPUs.
     #[default]
     I387,
+    /// As a 387, but FCS and FDS are 0 in every image [SDM-1 8.1.8; CPUID.7.EBX bit 13].
+    WithoutSelectors,
 }
 
 impl Unit {
@@ -26,8 +28,14 @@ impl Unit {
         match kind {
             Kind::I8086 | Kind::I80186 => Unit::I8087,
             Kind::I80286 => Unit::I80287,
+            kind if kind >= Kind::X64V3 => Unit::WithoutSelectors,
             _ => Unit::I387,
         }
+    }
+
+    /// An 8087 or 80287.
+    pub(super) fn is_early(self) -> bool {
+        matches!(self, Unit::I8087 | Unit::I80287)
     }
 
     /// The control word after FINIT [8087 and 80287 data sheets].
@@ -58,8 +66,16 @@ impl Fpu {
             Unit::I8087 => cw & 0x1FFF,
             _ => cw & 0x1F7F,
         };
-        let projective = self.unit != Unit::I387 && cw & INFINITY_CONTROL == 0;
+        let projective = self.unit.is_early() && cw & INFINITY_CONTROL == 0;
         known | 0x40 | if projective { PROJECTIVE } else { 0 }
+    }
+
+    /// The pointers as images show them.
+    pub(super) fn shown_pointers(&self) -> LastInstruction {
+        match self.unit {
+            Unit::WithoutSelectors => LastInstruction { fcs: 0, fds: 0, ..self.last },
+            _ => self.last,
+        }
     }
 
     /// FENI and FDISI of the 8087: whether exceptions may ask for an interrupt. Nothing on other units.
@@ -113,6 +129,20 @@ mod tests {
         fpu.clear_exceptions();
         fpu.binary(0, 0, 0, 0, arith::add);
         assert_eq!((fpu.st(0), fpu.status() & IE), (F80::INDEFINITE, IE));
+    }
+
+    #[test]
+    fn the_latest_units_forget_selectors() {
+        use super::super::image::Layout;
+        for (unit, selectors) in [(Unit::I387, [0x1B, 0x23]), (Unit::WithoutSelectors, [0, 0])] {
+            let mut fpu = Fpu::with_unit(unit);
+            fpu.last = LastInstruction { fop: 0, fcs: 0x1B, fip: 0x1234, fds: 0x23, fdp: 0x5678 };
+            let image = fpu.store_env(Layout::Protected32);
+            assert_eq!((image[12], [image[16], image[24]]), (0x34, selectors));
+            let mut image = [0; 160];
+            fpu.fxsave(false, &mut image);
+            assert_eq!((image[8], [image[12], image[20]]), (0x34, selectors));
+        }
     }
 
     /// FDISI sets bit 7 of an 8087's control word, and of no other.
