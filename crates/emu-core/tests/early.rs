@@ -40,7 +40,7 @@ fn put(sys: &mut System, at: u64, words: &[u16]) {
     }
 }
 
-/// [80286 LOADALL]: the image at 800h, with a data segment above 1 MiB that real mode then reads.
+/// [LOADALL]: the image at 800h, with a data segment above 1 MiB that real mode then reads.
 #[test]
 fn loadall_of_the_80286_reaches_beyond_real_mode() {
     let mut sys = machine(Model::new(Kind::I80286), &[0x0F, 0x05]);
@@ -61,7 +61,7 @@ fn loadall_of_the_80286_reaches_beyond_real_mode() {
     assert_eq!((sys.cpu.tr.limit, sys.cpu.seg[seg::ES].sel), (0x2B, 0x2222));
 }
 
-/// ["The LOADALL Instruction", R. Collins]: 204 bytes at ES:EDI.
+/// [LOADALL]: 204 bytes at ES:EDI.
 #[test]
 fn loadall_of_the_80386_loads_everything() {
     let mut sys = machine(Model::new(Kind::I80386), &[0x0F, 0x07]);

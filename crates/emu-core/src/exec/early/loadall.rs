@@ -1,5 +1,5 @@
 //! LOADALL of the 80286 and 80386: every register from memory, the hidden parts of segments included, with no check but that
-//! of the privilege level. Layouts as Intel's 80286 LOADALL note and R. Collins' "The LOADALL Instruction" give them.
+//! of the privilege level. The layouts are those of [LOADALL].
 
 use iced_x86::{Code, Instruction};
 

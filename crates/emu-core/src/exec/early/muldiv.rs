@@ -205,12 +205,35 @@ fn idiv_i8086<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
+/// One step of the 80286's division on the rest `high` of the dividend: what is compared with the divisor, its flags, and
+/// whether the rotation carried out.
+fn step_i80286(high: u64, next_bit: u64, divisor: u64, w: u32) -> (u64, LazyFlags, bool) {
+    let wide = high << 1 | next_bit;
+    let rest = wide & (u64::MAX >> (64 - w));
+    let mut flags = LazyFlags::default();
+    flags.set_sub(rest, divisor, rest.wrapping_sub(divisor), w);
+    (rest, flags, wide >> w != 0)
+}
+
+/// The flags of a DIV whose quotient does not fit: it subtracts once and divides on, up to the last step but one.
+fn overflow_flags_i80286(high: u64, low: u64, divisor: u64, w: u32) -> LazyFlags {
+    let mask = u64::MAX >> (64 - w);
+    let mut rest = high.wrapping_sub(divisor) & mask;
+    let mut flags = LazyFlags::default();
+    for bit in (1..w).rev() {
+        let (x, compared, carried) = step_i80286(rest, low >> bit & 1, divisor, w);
+        rest = if carried || !compared.cf() { x.wrapping_sub(divisor) & mask } else { x };
+        flags = compared;
+    }
+    flags
+}
+
 /// SF, ZF and PF of the remainder, AF set; CF and OF tell of the last step's borrow.
 fn div_i80286<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let divisor = sys.operand::<T>(insn, 0)?.to_u64();
     let (high, low) = halves::<T>(sys);
     if high >= divisor {
-        return divide_error(sys, sys.cpu.flags);
+        return divide_error(sys, overflow_flags_i80286(high, low, divisor, bits::<T>()));
     }
     let dividend = high << bits::<T>() | low;
     let (quotient, remainder) = (dividend / divisor, dividend % divisor);
@@ -222,21 +245,34 @@ fn div_i80286<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
-/// As DIV, but that CF and OF tell of the divisor's sign.
+/// What is left of the dividend when IDIV's steps are done: a remainder, unless the quotient does not fit. They lose what a
+/// rotation carries out.
+fn rest_i80286(m: &Magnitudes, w: u32) -> u64 {
+    let mut rest = m.high;
+    for bit in (0..w).rev() {
+        let (x, compared, _) = step_i80286(rest, m.low >> bit & 1, m.divisor, w);
+        rest = if compared.cf() { x } else { x.wrapping_sub(m.divisor) };
+    }
+    rest
+}
+
+/// As DIV, but that CF and OF tell whether the rest is below a positive divisor, or not below a negative one.
 fn idiv_i80286<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let divisor = sys.operand::<T>(insn, 0)?;
     let m = magnitudes(sys, divisor);
-    if m.high >= m.divisor {
-        return divide_error(sys, sys.cpu.flags);
-    }
-    let dividend = m.high << bits::<T>() | m.low;
-    let (quotient, remainder) = (dividend / m.divisor, with_sign(dividend % m.divisor, m.negative));
-    let quotient = with_sign(quotient, m.differ);
-    if (signed::<T>(quotient) < 0) != m.differ && quotient != 0 {
-        return divide_error(sys, sys.cpu.flags);
-    }
-    set_accumulator::<T>(sys, remainder, quotient);
-    let positive = signed::<T>(divisor.to_u64()) > 0;
-    sys.cpu.flags.set_result(remainder, bits::<T>(), positive, positive, true);
+    let w = bits::<T>();
+    let rest = rest_i80286(&m, w);
+    // A rest that is the divisor itself (of a dividend that is its multiple by 2^w) counts as none.
+    let exact = rest == m.divisor;
+    let over = !exact && (rest < m.divisor) != (signed::<T>(divisor.to_u64()) < 0);
+    let remainder = if exact { 0 } else { with_sign(rest, m.negative) };
+    let mut flags = LazyFlags::default();
+    flags.set_result(remainder, w, over, over, true);
+    // Where the high half is below the divisor, the rest is the remainder.
+    let quotient = if m.high < m.divisor { Some(((m.high << w | m.low) - rest) / m.divisor) } else { None };
+    let fits = |q: &u64| q >> (w - 1) == 0 || (m.differ && *q == 1 << (w - 1));
+    let Some(quotient) = quotient.filter(fits) else { return divide_error(sys, flags) };
+    set_accumulator::<T>(sys, remainder, with_sign(quotient, m.differ));
+    sys.cpu.flags = flags;
     Ok(())
 }
