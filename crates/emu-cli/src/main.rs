@@ -8,10 +8,12 @@ macro_rules! say {
     }};
 }
 
+mod replay;
 mod run;
 mod terminal;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use replay::ReplayArgs;
 use run::RunArgs;
 
 /// A PC in software: exact, deterministic, fast.
@@ -26,6 +28,8 @@ struct Cli {
 enum Verb {
     /// Run a machine: from an image, a kernel, or a machine.toml; with nothing, the demo.
     Run(Box<RunArgs>),
+    /// Run again what `emu run --record` recorded, and verify that it is the same run.
+    Replay(Box<ReplayArgs>),
 }
 
 fn main() -> std::process::ExitCode {
@@ -34,9 +38,12 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(e) => e.exit(),
     };
-    let Verb::Run(args) = cli.verb;
-    let script = matches.subcommand().map(|(_, m)| run::script_of(m));
-    match script.unwrap_or_else(|| Ok(Vec::new())).and_then(|script| run::run(*args, script)) {
+    let script = matches.subcommand().map_or_else(|| Ok(Vec::new()), |(_, m)| run::script_of(m));
+    let outcome = script.and_then(|script| match cli.verb {
+        Verb::Run(args) => run::run(*args, script),
+        Verb::Replay(args) => replay::replay(&args, script),
+    });
+    match outcome {
         Ok(code) => code.into(),
         Err(failure) => {
             say!("emu: {}", failure.message);
@@ -52,6 +59,7 @@ trait AugmentHelp: Args {
 
 impl AugmentHelp for RunArgs {
     fn augment_help(command: clap::Command) -> clap::Command {
-        command.mut_subcommand("run", |run| run.after_help(run::exit_codes_help()))
+        let with_codes = |verb: clap::Command| verb.after_help(run::exit_codes_help());
+        command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes)
     }
 }

@@ -8,6 +8,7 @@ pub mod host;
 pub mod image;
 pub mod keys;
 mod machine;
+pub mod recording;
 mod report;
 pub mod screen;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::boot::BootError;
 use crate::config::{ConfigError, MachineConfig};
 use crate::host::{Frame, TextFrame};
 use crate::image::{ImageError, reason};
+use crate::recording::RecordingError;
 use crate::screen::{ScreenError, plain_text, write_png};
 
 /// Where the reason for a reset is kept in CMOS memory [PC/AT TR, "CMOS RAM": shutdown status byte].
@@ -28,6 +29,9 @@ pub enum BuildError {
     /// An image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A recording, or what it needs.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// A kernel.
     #[error("{path}: {error}")]
     Boot {

@@ -40,6 +40,7 @@ fn record(config: MachineConfig, end: u64, pace: bool, display: bool) -> Recordi
         debug: None,
         show: display.then_some(show),
         timeline: pace.then(TimelineSettings::default),
+        replay: None,
     };
     let mut runner = Runner::new(Machine::new(config).expect("a machine"), options, commands);
     assert_eq!(runner.run(), End::ScriptDone);

@@ -37,12 +37,12 @@ pub(crate) struct TimelineArg(Option<usize>);
 
 impl TimelineArg {
     /// The settings of the run's timeline.
-    pub(crate) fn settings(self) -> Option<TimelineSettings> {
-        self.0.map(|budget| TimelineSettings { budget, ..TimelineSettings::default() })
+    pub(crate) fn settings(self, spine: bool) -> Option<TimelineSettings> {
+        self.0.map(|budget| TimelineSettings { budget, spine, ..TimelineSettings::default() })
     }
 }
 
-fn timeline(text: &str) -> Result<TimelineArg, String> {
+pub(crate) fn timeline(text: &str) -> Result<TimelineArg, String> {
     if text == "off" {
         return Ok(TimelineArg(None));
     }
@@ -66,7 +66,7 @@ fn image(text: &str) -> Result<ImageSpec, String> {
     ImageSpec::parse(text).map_err(|e| e.to_string())
 }
 
-fn serial(text: &str) -> Result<SerialTarget, String> {
+pub(crate) fn serial(text: &str) -> Result<SerialTarget, String> {
     SerialTarget::parse(text).map_err(|e| e.to_string())
 }
 
@@ -87,7 +87,7 @@ fn rate(text: &str) -> Result<ClockRate, String> {
     hz.ok_or_else(|| format!("`{text}` is not a number of ticks from 1000 to 100000000000"))
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(s) if s > 0.0 && s <= 1e9 => Ok(s),
         _ => Err(format!("`{text}` is not a number of seconds")),
@@ -167,6 +167,12 @@ pub(crate) struct RunArgs {
     /// What a triple fault does
     #[arg(long, value_enum, default_value = "report")]
     pub(crate) on_triple_fault: OnTripleFault,
+    /// Write a recording of the run, for `emu replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// The recording brings the disk blocks and files that the run used
+    #[arg(long, requires = "record")]
+    pub(crate) embed_disks: bool,
     /// Host memory for the way back in time, like 512M, or off
     #[arg(long, value_parser = timeline, value_name = "SIZE|off", default_value = "512M")]
     pub(crate) timeline: TimelineArg,
@@ -198,7 +204,7 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
 }
 
-fn yes_no(text: &str) -> Result<bool, String> {
+pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -217,8 +223,9 @@ impl RunArgs {
 pub(crate) fn script_of(matches: &ArgMatches) -> Result<Vec<Action>, Failure> {
     let mut actions: Vec<(usize, Action)> = Vec::new();
     let mut collect = |id: &str, make: &dyn Fn(&str) -> Result<Action, Failure>| {
+        // Not every verb has all of them.
+        let Ok(Some(texts)) = matches.try_get_raw(id) else { return Ok(()) };
         let places = matches.indices_of(id).into_iter().flatten();
-        let texts = matches.get_raw(id).into_iter().flatten();
         for (place, text) in places.zip(texts) {
             actions.push((place, make(&text.to_string_lossy())?));
         }

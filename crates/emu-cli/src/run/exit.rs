@@ -1,5 +1,6 @@
 //! Exit codes, and the last line.
 
+use emu_core::timeline::Divergence;
 use emu_machine::BuildError;
 use emu_machine::config::ConfigError;
 use emu_machine::host::End;
@@ -18,6 +19,10 @@ const SCRIPT: u8 = 5;
 const TRIPLE_FAULT: u8 = 6;
 /// The CPU is halted with interrupts off.
 const DEAD: u8 = 7;
+/// A replay differs from its recording.
+const DIVERGED: u8 = 8;
+/// A recording is damaged; what stands before the damage was replayed.
+pub(crate) const DAMAGED: u8 = 9;
 /// The guest wrote a value other than 0 to port F4h: this, plus the value (at most 63).
 const GUEST: u8 = 64;
 /// A signal: this, plus its number.
@@ -34,6 +39,8 @@ pub(crate) fn exit_codes_help() -> String {
      \x20   5  the machine ended before the script did\n\
      \x20   6  the CPU shut down by a triple fault\n\
      \x20   7  the CPU is halted with interrupts off\n\
+     \x20   8  a replay differs from its recording\n\
+     \x20   9  a recording is damaged; what stands before the damage was replayed\n\
      \x20  64+n  the guest wrote n to port F4h (n from 1 to 63; larger values count as 63)\n\
      \x20 128+n  signal n: 129 SIGHUP or a closed terminal, 130 SIGINT, 143 SIGTERM"
         .into()
@@ -82,21 +89,22 @@ impl From<BuildError> for Failure {
 }
 
 /// The exit code of a run.
-pub(super) fn code_of(end: &End, script_unfinished: bool) -> u8 {
+pub(crate) fn code_of(end: &End, script_unfinished: bool) -> u8 {
     match end {
         End::Host(_) => HOST,
         End::Timeout => TIMEOUT,
         End::TripleFault => TRIPLE_FAULT,
         End::Dead => DEAD,
+        End::Diverged(_) => DIVERGED,
         End::Signal(n) => SIGNAL.saturating_add(u8::try_from(*n).unwrap_or(0)),
         End::Exit(0) | End::PowerOff if script_unfinished => SCRIPT,
-        End::Exit(0) | End::PowerOff | End::ScriptDone | End::Quit => 0,
+        End::Exit(0) | End::PowerOff | End::ScriptDone | End::Quit | End::Replayed => 0,
         End::Exit(n) => GUEST + (*n).min(63) as u8,
     }
 }
 
 /// How the run ended, where a person could wonder.
-pub(super) fn describe(end: &End, unfinished: Option<&str>) -> Option<String> {
+pub(crate) fn describe(end: &End, unfinished: Option<&str>) -> Option<String> {
     let text = match end {
         End::PowerOff => "the guest switched the machine off".into(),
         End::Exit(n) => format!("the guest ended the run with {n} at port F4h"),
@@ -105,12 +113,20 @@ pub(super) fn describe(end: &End, unfinished: Option<&str>) -> Option<String> {
         End::Dead => "the CPU is halted with interrupts off".into(),
         End::Host(reason) => reason.clone(),
         End::Signal(n) => format!("ended by signal {n}"),
-        End::ScriptDone | End::Quit => return None,
+        End::Diverged(d) => describe_divergence(d),
+        End::ScriptDone | End::Quit | End::Replayed => return None,
     };
     Some(match unfinished {
         Some(at) => format!("{text}; the script was {at}"),
         None => text,
     })
+}
+
+/// Where a replay left its recording, and which parts of the machine differ.
+fn describe_divergence(d: &Divergence) -> String {
+    let from = d.good.map_or("the start".into(), |m| format!("tick {}", m.tick.0));
+    let parts = if d.parts.is_empty() { "the state".into() } else { d.parts.join(", ") };
+    format!("the replay differs from its recording between {from} and tick {}: {parts}", d.expected.at.tick.0)
 }
 
 #[cfg(test)]

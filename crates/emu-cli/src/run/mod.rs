@@ -1,9 +1,9 @@
 //! `emu run`.
 
-mod args;
+pub(crate) mod args;
 mod choose;
-mod exit;
-mod signals;
+pub(crate) mod exit;
+pub(crate) mod signals;
 
 pub(crate) use args::{RunArgs, script_of};
 pub(crate) use exit::exit_codes_help;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use emu_machine::host::{Action, Command, End, Runner, RunnerOptions, Script, SerialLink};
+use emu_machine::recording::Recorder;
 use emu_machine::{Machine, describe_cpu};
 
 use crate::terminal::{Terminal, restore_on_panic};
@@ -22,7 +23,10 @@ use exit::{Failure, code_of};
 
 /// Runs a machine as the arguments say; returns the exit code.
 pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
-    let display = display_of(&args)?;
+    let display = display_of(args.display, args.uses_stdio())?;
+    if args.record.is_some() && args.timeline.settings(true).is_none() {
+        return Err(Failure::usage("--record needs the timeline: leave --timeline=off away"));
+    }
     let chosen = choose(&args)?;
     if !args.quiet {
         say!("emu: {}", chosen.summary);
@@ -60,35 +64,46 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
         serials,
         debug,
         show,
-        timeline: args.timeline.settings(),
+        timeline: args.timeline.settings(args.record.is_some()),
+        replay: None,
+    };
+    let recorder = match &args.record {
+        Some(path) => Some(Recorder::create(path, &chosen.machine, args.embed_disks).map_err(Failure::file)?),
+        None => None,
     };
     let mut runner = Runner::new(chosen.machine, options, inbox);
+    if let Some(recorder) = recorder {
+        runner.record(recorder);
+    }
     let end = runner.run();
+    let warnings = runner.warnings().to_vec();
     let unfinished = (!runner.script().is_finished()).then(|| runner.script().describe());
     let (machine, dropped) = runner.finish(); // drops the sender of frames, which ends the terminal's thread
     if let Some(t) = terminal {
         t.finish();
     }
+    warnings.iter().for_each(|w| say!("emu: {w}"));
     report(&args, machine, &end, unfinished.as_deref(), dropped);
     Ok(code_of(&end, unfinished.is_some()))
 }
 
-fn display_of(args: &RunArgs) -> Result<Display, Failure> {
+/// Where the screen is shown, if that can be.
+pub(crate) fn display_of(display: Option<Display>, uses_stdio: bool) -> Result<Display, Failure> {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    match args.display {
+    match display {
         Some(Display::Terminal) if !terminal => {
             Err(Failure::usage("--display terminal needs a terminal as standard input and output"))
         }
-        Some(Display::Terminal) if args.uses_stdio() => {
+        Some(Display::Terminal) if uses_stdio => {
             Err(Failure::usage("--display terminal and a serial port on stdio can't share the terminal"))
         }
         Some(display) => Ok(display),
-        None if terminal && !args.uses_stdio() => Ok(Display::Terminal),
+        None if terminal && !uses_stdio => Ok(Display::Terminal),
         None => Ok(Display::None),
     }
 }
 
-fn open_serials(
+pub(crate) fn open_serials(
     targets: &[emu_machine::config::SerialTarget],
     commands: &Sender<Command>,
     notices: &mut Vec<String>,

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sends SIGINT, SIGTERM and SIGHUP on as commands. A run that does not end then is ended.
 #[cfg(unix)]
-pub(super) fn forward(commands: &Sender<Command>) -> std::io::Result<()> {
+pub(crate) fn forward(commands: &Sender<Command>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let commands = commands.clone();
@@ -30,6 +30,6 @@ pub(super) fn forward(commands: &Sender<Command>) -> std::io::Result<()> {
 
 /// Nothing to forward here: the system ends the process.
 #[cfg(not(unix))]
-pub(super) fn forward(_: &Sender<Command>) -> std::io::Result<()> {
+pub(crate) fn forward(_: &Sender<Command>) -> std::io::Result<()> {
     Ok(())
 }

@@ -244,6 +244,17 @@ impl<'a> StateReader<'a> {
     }
 }
 
+/// The chunks that `bytes` are made of, each with its head.
+pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let len = rest.get(6..10).and_then(|l| l.try_into().ok()).map(u32::from_le_bytes)?;
+        let (chunk, behind) = rest.split_at_checked(10 + len as usize)?;
+        rest = behind;
+        Some(chunk)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

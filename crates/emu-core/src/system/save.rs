@@ -1,7 +1,7 @@
 //! The machine's saved state and its hash.
 
 use super::System;
-use crate::state::{StateError, StateHash, StateReader, StateWriter};
+use crate::state::{StateError, StateHash, StateReader, StateWriter, chunks};
 use crate::time::Ticks;
 
 impl System {
@@ -85,12 +85,29 @@ impl System {
         StateHash::of(&w.into_bytes()).then(self.mem.hash())
     }
 
-    /// The same hash, from the pages that changed since the last call; only while memory is tracked.
-    pub(crate) fn tracked_hash(&mut self) -> StateHash {
+    /// The same hash, from the pages that changed since the last call; and a short one of each part of the machine, in the
+    /// order of [`Self::part_names`]. Only while memory is tracked.
+    pub(crate) fn tracked_hash(&mut self) -> (StateHash, Vec<u32>) {
         let mut w = StateWriter::new();
         self.save_all_but_memory(&mut w);
+        let bytes = w.into_bytes();
         let sum = self.mem.tracked_page_sum();
-        StateHash::of(&w.into_bytes()).then(self.mem.hash_with(sum))
+        let memory = self.mem.hash_with(sum);
+        let mut parts: Vec<u32> = chunks(&bytes).map(|c| StateHash::of(c).0 as u32).collect();
+        parts.push(memory.0 as u32);
+        (StateHash::of(&bytes).then(memory), parts)
+    }
+
+    /// The parts that the machine's state is made of: devices by their own names.
+    #[must_use]
+    pub fn part_names(&self) -> Vec<String> {
+        let mut names = vec!["clock".to_owned()];
+        names.extend((0..=self.parked.len()).map(|n| format!("cpu{n}")));
+        names.extend(["events", "wires", "bus"].map(String::from));
+        names.extend(self.bus.devices().map(|(_, name)| name.to_owned()));
+        names.extend(self.firmware.as_ref().map(|_| "firmware".to_owned()));
+        names.push("memory".into());
+        names
     }
 }
 

@@ -69,8 +69,8 @@ impl Timeline {
         self.checkpoints.push(Checkpoint::of(sys, at));
         self.base = self.checkpoints.len() - 1;
         if self.settings.spine {
-            let hash = sys.tracked_hash();
-            self.spine.push(SpinePoint { at, hash });
+            let (hash, parts) = sys.tracked_hash();
+            self.spine.push(SpinePoint { at, hash, parts });
         }
         self.due = at.tick.after(self.interval(at));
         self.keep_to_budget();

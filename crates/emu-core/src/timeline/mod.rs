@@ -36,12 +36,14 @@ pub struct Mark {
 }
 
 /// A point of the spine: the machine's identity there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpinePoint {
     /// Where.
     pub at: Mark,
     /// [`System::hash`] there.
     pub hash: StateHash,
+    /// Short hashes of the machine's parts, to find the one that differs; may be empty.
+    pub parts: Vec<u32>,
 }
 
 /// How a timeline is kept.
@@ -91,7 +93,7 @@ pub struct Timeline {
 }
 
 /// A machine that is not what its recording says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The last point at which it still was; `None` if there was none.
     pub good: Option<Mark>,
@@ -99,6 +101,8 @@ pub struct Divergence {
     pub expected: SpinePoint,
     /// What it is.
     pub found: StateHash,
+    /// The parts of the machine that differ, by name.
+    pub parts: Vec<String>,
 }
 
 impl Timeline {
@@ -130,9 +134,13 @@ impl Timeline {
         sys.track_writes(false);
     }
 
-    /// Gives the machine a future: the inputs of a recording, up to tick `end`. Only at the very start.
-    pub fn expect(&mut self, log: Vec<(Ticks, Input)>, spine: Vec<SpinePoint>, end: Ticks) {
-        (self.log, self.applied, self.expected) = (log, 0, spine);
+    /// Gives the machine a past and a future: those of a recording, which ends at tick `end`. The machine stands where it
+    /// has got `applied` of the inputs. Only before it has run.
+    pub fn expect(&mut self, log: Vec<(Ticks, Input)>, applied: usize, spine: Vec<SpinePoint>, end: Ticks) {
+        let at = Mark { tick: self.checkpoints[0].at.tick, inputs: applied.min(log.len()) };
+        self.checkpoints[0].at = at;
+        self.compared = spine.partition_point(|s| s.at < at);
+        (self.log, self.applied, self.expected) = (log, at.inputs, spine);
         self.end = self.end.max(end);
     }
 
@@ -255,12 +263,14 @@ impl Timeline {
 
     /// Compares the machine with what its recording says of this point.
     fn compare(&mut self, sys: &mut System, mark: Mark) {
-        while let Some(&expected) = self.expected.get(self.compared).filter(|s| s.at <= mark) {
+        while let Some(expected) = self.expected.get(self.compared).filter(|s| s.at <= mark) {
             let good = self.compared.checked_sub(1).map(|i| self.expected[i].at);
             if expected.at == mark {
-                let found = sys.tracked_hash();
+                let (found, parts) = sys.tracked_hash();
                 if found != expected.hash {
-                    self.diverged = Some(Divergence { good, expected, found });
+                    let differ = sys.part_names().into_iter().zip(parts.iter().zip(&expected.parts));
+                    let parts = differ.filter(|(_, (a, b))| a != b).map(|d| d.0).collect();
+                    self.diverged = Some(Divergence { good, expected: expected.clone(), found, parts });
                     return;
                 }
             }

@@ -51,7 +51,7 @@ fn boot_order(config: &MachineConfig) -> Vec<u8> {
         return config.boot.chars().map(code).collect();
     }
     let there = [
-        ('a', config.floppies.iter().any(Option::is_some)),
+        ('a', config.demo.is_some() || config.floppies.iter().any(Option::is_some)),
         ('c', !config.disks.is_empty()),
         ('d', config.cdroms.iter().any(Option::is_some)),
     ];

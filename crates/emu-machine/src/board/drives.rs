@@ -10,7 +10,7 @@ use emu_devices::piix3::ide::{
 
 use super::pc::{Interrupts, SOUTH_BRIDGE};
 use crate::config::MachineConfig;
-use crate::image::{Image, ImageError, Medium, open, open_bytes};
+use crate::image::{Content, Image, ImageError, ImageSpec, Medium, open, open_bytes};
 
 /// The DMA channel of the floppy controller.
 const FLOPPY_DMA: u8 = 2;
@@ -25,6 +25,7 @@ pub(super) struct Media {
 impl Media {
     /// Opens every image of `config`.
     pub(super) fn open(config: &MachineConfig) -> Result<Media, ImageError> {
+        let open = |spec: &_, medium| open_image(config, spec, medium);
         let maybe = |spec: &Option<_>, medium| spec.as_ref().map(|s| open(s, medium)).transpose();
         let mut floppies: Vec<Option<Image>> =
             config.floppies.iter().map(|f| maybe(f, Medium::Floppy)).collect::<Result<_, _>>()?;
@@ -41,6 +42,17 @@ impl Media {
     pub(super) fn floppy_kinds(&self) -> Vec<DriveKind> {
         let geometry = |f: &Option<Image>| Geometry::of_floppy(f.as_ref()?.size / 512);
         self.floppies.iter().map(|f| geometry(f).map_or(DriveKind::K1440, DriveKind::for_geometry)).collect()
+    }
+}
+
+/// Opens an image, or the one of its name that a recording brought.
+fn open_image(config: &MachineConfig, spec: &ImageSpec, medium: Medium) -> Result<Image, ImageError> {
+    match config.packed.image(&spec.path) {
+        Some(backend) => {
+            let size = backend.sectors().saturating_mul(512);
+            Ok(Image { backend, content: Content::Unknown, size })
+        }
+        None => open(spec, medium),
     }
 }
 

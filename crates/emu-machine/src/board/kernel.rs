@@ -9,7 +9,7 @@ use crate::machine::BuildError;
 pub(super) fn kernel_plan(config: &MachineConfig) -> Result<Option<LoadPlan>, BuildError> {
     let Some(kernel) = &config.kernel else { return Ok(None) };
     // Nothing larger than RAM can be loaded; the files are read whole.
-    let read = |path: &std::path::Path| read_file(path, config.memory);
+    let read = |path: &std::path::Path| read_file(&config.packed, path, config.memory);
     let files = KernelFiles {
         image: read(&kernel.image)?,
         initrd: kernel.initrd.as_deref().map(read).transpose()?,

@@ -90,10 +90,15 @@ impl Interrupts {
 /// Builds the board of `config`.
 pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let firmware = match &config.bios {
-        Some(path) => rom::read_firmware(path)?,
+        Some(path) => rom::read_firmware(&config.packed, path)?,
         None => firmware::rom::image(),
     };
-    let video = config.vga_bios.as_deref().map(rom::read_video_bios).transpose()?.unwrap_or_default();
+    let video = config
+        .vga_bios
+        .as_deref()
+        .map(|path| rom::read_video_bios(&config.packed, path))
+        .transpose()?
+        .unwrap_or_default();
     let media = Media::open(config)?;
     let BoardMemory { mut mem, rom, low } = lay_out(config.memory, &firmware, &video)?;
     if config.cpu.kind == Kind::I80286 {

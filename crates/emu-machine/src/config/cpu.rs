@@ -35,6 +35,20 @@ pub fn parse_cpu(text: &str) -> Result<Model, ConfigError> {
     parts.try_fold(Model::new(*kind), apply_feature)
 }
 
+/// The text that [`parse_cpu`] reads as `model`.
+#[must_use]
+pub fn cpu_text(model: Model) -> String {
+    let plain = Model::new(model.kind);
+    let mut text = MODELS.iter().find(|(_, k)| *k == model.kind).map_or("", |(n, _)| *n).to_owned();
+    for (feature, name) in FEATURES {
+        if model.has(*feature) != plain.has(*feature) {
+            text += if model.has(*feature) { ",+" } else { ",-" };
+            text += name;
+        }
+    }
+    text
+}
+
 fn apply_feature(model: Model, part: &str) -> Result<Model, ConfigError> {
     let (on, name) = match part.split_at_checked(1) {
         Some(("+", name)) => (true, name.to_lowercase()),
@@ -67,6 +81,7 @@ mod tests {
     fn models_and_features_read() {
         let cpu = parse_cpu("P6,+sse3,-pae").unwrap();
         assert_eq!((cpu.kind, cpu.has(Feature::Sse3), cpu.has(Feature::Pae)), (Kind::P6, true, false));
+        assert_eq!(parse_cpu(&cpu_text(cpu)).unwrap(), cpu);
         assert_eq!(parse_cpu("486").unwrap(), parse_cpu("80486").unwrap());
         let text = |s| parse_cpu(s).unwrap_err().to_string();
         assert!(text("pentuim").contains("did you mean `pentium`"));

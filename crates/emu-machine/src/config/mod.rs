@@ -8,7 +8,7 @@ mod file;
 mod size;
 mod suggest;
 
-pub use cpu::parse_cpu;
+pub use cpu::{cpu_text, parse_cpu};
 pub use date::RtcStart;
 pub use file::{load_files, load_text, parse_module};
 pub use size::parse_size;
@@ -20,6 +20,7 @@ use emu_core::ClockRate;
 use emu_core::cpu::Model;
 
 use crate::image::ImageSpec;
+use crate::recording::Packed;
 
 /// Why a configuration is refused. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +158,8 @@ pub struct MachineConfig {
     pub demo: Option<Vec<u8>>,
     /// Boot order, as letters: `a` floppy, `c` hard disk, `d` CD. Empty: floppy, disk, CD, as far as there are any.
     pub boot: String,
+    /// Files and images that are not taken from the host.
+    pub packed: Packed,
 }
 
 impl Default for MachineConfig {
@@ -177,6 +180,7 @@ impl Default for MachineConfig {
             kernel: None,
             demo: None,
             boot: String::new(),
+            packed: Packed::default(),
         }
     }
 }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use emu_core::timeline::TimelineSettings;
+use emu_core::timeline::{Divergence, Mark, SpinePoint, TimelineSettings};
 use emu_core::{Input, Output, Stop, Ticks, Timeline};
 
 use super::script::Step;
 use super::{Command, Pacer, Script, SerialLink, Show};
 use crate::image::{Medium, open};
 use crate::machine::Machine;
+use crate::recording::Recorder;
 
 /// Guest time of one stretch between two looks at the front ends, in milliseconds: short, as a slow host may take ten
 /// times as long for it.
@@ -45,6 +46,23 @@ pub enum End {
     Dead,
     /// Something on the host failed.
     Host(String),
+    /// A recording has been replayed to its end.
+    Replayed,
+    /// A replay was not the run that was recorded.
+    Diverged(Divergence),
+}
+
+/// A recorded run that is to be repeated.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Every input, with its tick.
+    pub log: Vec<(Ticks, Input)>,
+    /// Hashes of the machine's state, in ascending order.
+    pub spine: Vec<SpinePoint>,
+    /// Where the machine stands.
+    pub start: Mark,
+    /// Where the run ends.
+    pub end: Mark,
 }
 
 /// How a machine is run.
@@ -70,6 +88,8 @@ pub struct RunnerOptions {
     pub show: Option<Sender<Show>>,
     /// How the way back is kept; `None` if it is not.
     pub timeline: Option<TimelineSettings>,
+    /// The run to be repeated, instead of a new one.
+    pub replay: Option<Replay>,
 }
 
 /// A machine being run.
@@ -88,7 +108,11 @@ pub struct Runner {
     dead_since: Option<Ticks>,
     said_dead: bool,
     timeline: Option<Timeline>,
+    recorder: Option<Recorder>,
+    /// Where a replay ends.
+    replay_end: Option<Mark>,
     log: Vec<(Ticks, Input)>,
+    warnings: Vec<String>,
     end: Option<End>,
 }
 
@@ -101,9 +125,16 @@ impl core::fmt::Debug for Runner {
 impl Runner {
     /// A runner of `machine`, from where it stands.
     #[must_use]
-    pub fn new(mut machine: Machine, options: RunnerOptions, commands: Receiver<Command>) -> Runner {
+    pub fn new(mut machine: Machine, mut options: RunnerOptions, commands: Receiver<Command>) -> Runner {
         let now = Instant::now();
-        let timeline = options.timeline.map(|settings| Timeline::new(&mut machine.system, settings));
+        let replay = options.replay.take();
+        // A replay is a run with the log as the source of its inputs: that is the timeline's work.
+        let settings = options.timeline.or(replay.is_some().then(TimelineSettings::default));
+        let mut timeline = settings.map(|settings| Timeline::new(&mut machine.system, settings));
+        let replay_end = replay.as_ref().map(|r| r.end);
+        if let (Some(r), Some(timeline)) = (replay, &mut timeline) {
+            timeline.expect(r.log, r.start.inputs, r.spine, r.end.tick);
+        }
         let pacer = Pacer::new(machine.rate(), now, machine.system.now());
         Runner {
             machine,
@@ -118,9 +149,24 @@ impl Runner {
             dead_since: None,
             said_dead: false,
             timeline,
+            recorder: None,
+            replay_end,
             log: Vec::new(),
+            warnings: Vec::new(),
             end: None,
         }
+    }
+
+    /// Writes the run into a recording, which was begun before the machine first ran. The timeline must be on, and make
+    /// a spine.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Points of a replay's recording that were found right, and how many there are.
+    #[must_use]
+    pub fn verified(&self) -> (usize, usize) {
+        self.timeline.as_ref().map_or((0, 0), Timeline::verified)
     }
 
     /// Runs until something ends the run.
@@ -128,14 +174,48 @@ impl Runner {
         loop {
             self.take_commands();
             self.check_time();
+            self.check_replay();
             self.run_script();
             self.release_keys();
             self.publish();
+            self.write_recording();
             if let Some(end) = self.end.take() {
                 self.publish_now();
+                self.finish_recording();
                 return end;
             }
             self.run_stretch();
+        }
+    }
+
+    /// Ends a replay that has come to its end, or off its way.
+    fn check_replay(&mut self) {
+        let (Some(end), Some(timeline)) = (self.replay_end, &mut self.timeline) else { return };
+        if self.machine.system.now() >= end.tick {
+            // The last inputs, and the last look at the spine.
+            timeline.run(&mut self.machine.system, end.tick);
+        }
+        if let Some(d) = timeline.divergence() {
+            self.end = Some(End::Diverged(d.clone()));
+        } else if timeline.mark(&self.machine.system) >= end {
+            self.end.get_or_insert(End::Replayed);
+        }
+    }
+
+    fn write_recording(&mut self) {
+        if let (Some(recorder), Some(timeline)) = (&mut self.recorder, &mut self.timeline)
+            && let Err(e) = recorder.poll(timeline, &self.machine.system)
+        {
+            self.recorder = None;
+            self.warn(format!("{e}: the recording ends here, the guest goes on"));
+        }
+    }
+
+    fn finish_recording(&mut self) {
+        if let (Some(recorder), Some(timeline)) = (self.recorder.take(), &mut self.timeline)
+            && let Err(e) = recorder.finish(timeline, &self.machine.system)
+        {
+            self.warn(format!("{e}: the recording lacks its end"));
         }
     }
 
@@ -180,7 +260,7 @@ impl Runner {
             }
             until = until.min(allowed);
         }
-        let until = until.max(now + 1);
+        let until = until.max(now + 1).min(self.replay_end.map_or(Ticks::NEVER, |end| end.tick));
         let stop = match &mut self.timeline {
             Some(timeline) => timeline.run(&mut self.machine.system, until),
             None => self.machine.system.run(until),
@@ -219,6 +299,9 @@ impl Runner {
 
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Input(_) | Command::Insert { .. } if self.replay_end.is_some() => {
+                self.notice("this is a replay: it takes no inputs".into());
+            }
             Command::Input(key @ Input::Key { .. }) => {
                 if self.keys.len() < MAX_KEYS {
                     self.keys.push_back(key);
@@ -228,8 +311,14 @@ impl Runner {
             Command::Insert { drive, image } => {
                 let medium = if drive.starts_with("cd") { Medium::Cd } else { Medium::Floppy };
                 match open(&image, medium) {
-                    Ok(image) => {
-                        let number = self.machine.system.bus.attach_image(image.backend);
+                    Ok(backend) => {
+                        let number = self.machine.system.bus.attach_image(backend.backend);
+                        if let Some(recorder) = &mut self.recorder
+                            && let Err(e) = recorder.attach(&self.machine.system, &image, &drive)
+                        {
+                            self.recorder = None;
+                            self.warn(format!("{e}: the recording ends here, the guest goes on"));
+                        }
                         self.input(Input::Insert { drive, image: number });
                     }
                     Err(e) => self.notice(e.to_string()),
@@ -310,6 +399,8 @@ impl Runner {
             match output {
                 Output::Serial { port, byte } => serial[usize::from(port & 3)].push(byte),
                 Output::Debug(byte) => debug.push(byte),
+                // A replay ends where the recorded run did.
+                Output::Exit(_) | Output::PowerOff if self.replay_end.is_some() => {}
                 Output::Exit(value) => self.end = Some(End::Exit(value)),
                 Output::PowerOff => self.end = Some(End::PowerOff),
                 Output::Parallel { .. } | Output::Post(_) | Output::Speaker(_) => {}
@@ -329,6 +420,12 @@ impl Runner {
     /// A shutdown cycle resets a PC. Guests that use it to leave protected mode say so in the CMOS shutdown byte; for the
     /// others it is the end, as nothing good ever follows.
     fn triple_fault(&mut self) {
+        if let Some(end) = self.replay_end {
+            if self.machine.system.now() < end.tick {
+                self.end = Some(End::TripleFault);
+            }
+            return;
+        }
         if self.options.reset_on_triple_fault || self.machine.shutdown_code() != 0 {
             self.input(Input::ShutdownReset);
         } else {
@@ -338,7 +435,7 @@ impl Runner {
 
     /// Notices a CPU that stays halted with interrupts off for a second of guest time.
     fn watch_for_death(&mut self) {
-        if !self.machine.is_halted_for_good() {
+        if self.replay_end.is_some() || !self.machine.is_halted_for_good() {
             self.dead_since = None;
             self.said_dead = false;
             return;
@@ -355,6 +452,21 @@ impl Runner {
         } else if self.options.script.is_finished() || self.options.script.waits_for_the_guest() {
             self.end.get_or_insert(End::Dead);
         }
+    }
+
+    /// Something that the person should know even where no display shows it.
+    fn warn(&mut self, text: String) {
+        if self.options.show.is_none() {
+            self.warnings.push(text);
+        } else {
+            self.notice(text);
+        }
+    }
+
+    /// What went wrong without ending the run, and was not shown.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn notice(&self, text: String) {

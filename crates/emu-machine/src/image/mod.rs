@@ -13,6 +13,7 @@ mod through;
 
 pub use backend::{Image, inspect_file, open, open_bytes};
 pub use geometry::{FLOPPIES, FloppyFormat, floppy_of_size};
+pub(crate) use overlay::{BLOCK, byte_offset, load_blocks, pieces, save_blocks};
 pub use probe::{Content, probe};
 pub use spec::{ImageSpec, Mode};
 

@@ -8,7 +8,7 @@ use emu_core::{BlockBackend, BlockError, StateError, StateReader, StateWriter};
 use super::file::Base;
 
 /// Bytes per block of the overlay: a page, so that a guest's scattered sectors don't cost much more than themselves.
-pub(super) const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 type Block = Box<[u8; BLOCK]>;
 
@@ -33,7 +33,7 @@ impl Overlay {
 }
 
 /// Checks that `len` bytes from sector `lba` on lie on the medium; returns their byte offset.
-pub(super) fn byte_offset(sectors: u64, lba: u64, len: usize) -> Result<u64, BlockError> {
+pub(crate) fn byte_offset(sectors: u64, lba: u64, len: usize) -> Result<u64, BlockError> {
     let end = lba.checked_add((len / SECTOR_SIZE) as u64).ok_or(BlockError::OutOfRange(lba))?;
     if end > sectors || !len.is_multiple_of(SECTOR_SIZE) {
         return Err(BlockError::OutOfRange(lba.max(sectors)));
@@ -42,7 +42,7 @@ pub(super) fn byte_offset(sectors: u64, lba: u64, len: usize) -> Result<u64, Blo
 }
 
 /// Cuts `[offset, offset + len)` at block edges: block number, start in the block, and range in the caller's buffer.
-pub(super) fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, core::ops::Range<usize>)> {
+pub(crate) fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, core::ops::Range<usize>)> {
     let mut done = 0;
     core::iter::from_fn(move || {
         if done == len {
@@ -57,7 +57,7 @@ pub(super) fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usiz
 }
 
 /// Writes changed blocks as the canonical chunk of an image.
-pub(super) fn save_blocks<'a>(w: &mut StateWriter, sectors: u64, blocks: impl Iterator<Item = (u64, &'a [u8; BLOCK])>) {
+pub(crate) fn save_blocks<'a>(w: &mut StateWriter, sectors: u64, blocks: impl Iterator<Item = (u64, &'a [u8; BLOCK])>) {
     let (mut numbers, mut bytes) = (Vec::new(), Vec::new());
     for (number, block) in blocks {
         numbers.push(number);
@@ -71,7 +71,7 @@ pub(super) fn save_blocks<'a>(w: &mut StateWriter, sectors: u64, blocks: impl It
 }
 
 /// Reads what [`save_blocks`] wrote, for an image of `sectors` sectors.
-pub(super) fn load_blocks(r: &mut StateReader<'_>, sectors: u64) -> Result<BTreeMap<u64, Block>, StateError> {
+pub(crate) fn load_blocks(r: &mut StateReader<'_>, sectors: u64) -> Result<BTreeMap<u64, Block>, StateError> {
     let mut blocks = BTreeMap::new();
     r.chunk_with(*b"IMG ", 1, |r| {
         let (size, numbers, bytes): (u64, Vec<u64>, Vec<u8>) = (r.field(1)?, r.field(2)?, r.field(3)?);

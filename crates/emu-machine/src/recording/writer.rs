@@ -1,0 +1,292 @@
+//! Writing a recording while the machine runs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use emu_core::timeline::Timeline;
+use emu_core::volume::UsedBlock;
+use emu_core::{StateWriter, System};
+use serde::Serialize;
+
+use super::RecordingError;
+use super::frame::{FILE_HEAD, Kind, MAGIC, write_frame};
+use super::wire::{
+    Attach, Blocks, CheckpointPart, Contents, DriveKind, FilePart, Inputs, Progress, Spine, Start, WireDrive, WireFile,
+    WireImage, WireInput, WireMachine, digest, files_of,
+};
+use crate::config::MachineConfig;
+use crate::image::{ImageSpec, Mode};
+use crate::machine::Machine;
+
+/// Host time between two writes: what a crash can lose.
+const FLUSH: Duration = Duration::from_millis(500);
+/// Blocks in a frame of contents; bytes in a part of a file or a checkpoint; inputs in a frame.
+const BLOCKS: usize = 256;
+const PART: usize = 1 << 20;
+const BATCH: usize = 4096;
+/// zstd's fastest ordinary level.
+const LEVEL: i32 = 1;
+
+/// A recording that is being written.
+#[derive(Debug)]
+pub struct Recorder {
+    file: File,
+    path: PathBuf,
+    /// Where the next frame goes.
+    at: u64,
+    next_flush: Instant,
+    /// Inputs that are written.
+    inputs: usize,
+    /// The last progress that is written.
+    progress: (u64, usize),
+    /// For each volume, whether its blocks' contents are packed.
+    packed: Vec<bool>,
+    embed: bool,
+}
+
+impl Recorder {
+    /// Begins the recording of `machine`, which has not run yet, in the file at `path`. With `embed` it brings the disk
+    /// blocks that the run uses, and the machine's files.
+    ///
+    /// # Errors
+    /// [`RecordingError`]: what can't be recorded is named.
+    pub fn create(path: &Path, machine: &Machine, embed: bool) -> Result<Recorder, RecordingError> {
+        refuse_what_cannot(&machine.config, embed)?;
+        let volumes = machine.system.bus.volumes();
+        let sectors: Vec<u64> = volumes.iter().map(|v| v.sectors()).collect();
+        let drives = drives_of(&machine.config, &sectors, embed);
+        let files = files_of(&machine.config);
+        let contents: Vec<Vec<u8>> = files
+            .iter()
+            .map(|(_, p)| std::fs::read(p).map_err(|e| RecordingError::host(p, &e)))
+            .collect::<Result<_, _>>()?;
+        let described = files.iter().zip(&contents).map(|((role, path), bytes)| WireFile {
+            role: *role,
+            path: absolute(path),
+            size: bytes.len() as u64,
+            digest: digest(bytes),
+            packed: embed,
+        });
+        let start = Start {
+            emu: env!("CARGO_PKG_VERSION").into(),
+            machine: WireMachine::of(&machine.config),
+            files: described.collect(),
+            drives,
+        };
+        let packed = start.drives.iter().filter_map(|d| d.image.as_ref()).map(|i| i.packed).collect();
+        let mut file = create_file(path)?;
+        let mut head = MAGIC.to_vec();
+        head.extend_from_slice(&super::VERSION.to_le_bytes());
+        file.write_all(&head).map_err(|e| RecordingError::host(path, &e))?;
+        let mut recorder = Recorder {
+            file,
+            path: path.to_owned(),
+            at: FILE_HEAD,
+            next_flush: Instant::now() + FLUSH,
+            inputs: 0,
+            progress: (0, 0),
+            packed,
+            embed,
+        };
+        recorder.frame(Kind::Start, &start)?;
+        if embed {
+            for (number, bytes) in contents.iter().enumerate() {
+                recorder.pack_file(number as u32, bytes)?;
+            }
+        }
+        volumes.iter().for_each(|v| v.note_uses());
+        Ok(recorder)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes that the image `spec` was attached while the machine ran, as its last volume.
+    ///
+    /// # Errors
+    /// [`RecordingError`].
+    pub fn attach(&mut self, system: &System, spec: &ImageSpec, drive: &str) -> Result<(), RecordingError> {
+        let Some(volume) = system.bus.volumes().last() else { return Ok(()) };
+        let kind = if drive.starts_with("cd") { DriveKind::Cd } else { DriveKind::Floppy };
+        let packed = self.embed || spec.mode == Mode::Write;
+        let image = image_of(spec, volume.sectors(), kind, packed);
+        self.packed.push(packed);
+        self.frame(Kind::Attach, &Attach { kind, image })?;
+        volume.note_uses();
+        Ok(())
+    }
+
+    /// Writes what has come, if it is time.
+    ///
+    /// # Errors
+    /// [`RecordingError`]; then the file ends with the last whole frame, and nothing more is to be written.
+    pub fn poll(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+        let now = Instant::now();
+        if now < self.next_flush {
+            return Ok(());
+        }
+        self.next_flush = now + FLUSH;
+        self.write_news(timeline, system)
+    }
+
+    /// Ends the recording, with a checkpoint of the machine as it is.
+    ///
+    /// # Errors
+    /// [`RecordingError`].
+    pub fn finish(mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+        self.write_news(timeline, system)?;
+        let mark = timeline.mark(system);
+        let mut w = StateWriter::new();
+        system.save(&mut w);
+        let at = Spine {
+            tick: mark.tick.0,
+            inputs: mark.inputs as u64,
+            hash: system.hash().0.to_le_bytes(),
+            parts: Vec::new(),
+        };
+        self.frame(Kind::Spine, &at)?;
+        let parts = compress(&w.into_bytes());
+        for (part, bytes) in parts.chunks(PART).enumerate() {
+            let last = (part + 1) * PART >= parts.len();
+            let part = CheckpointPart { at: at.clone(), part: part as u32, last, bytes: bytes.to_vec() };
+            self.frame(Kind::Checkpoint, &part)?;
+        }
+        self.frame(Kind::End, &Progress { tick: at.tick, inputs: at.inputs })
+    }
+
+    fn write_news(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+        for (number, volume) in system.bus.volumes().iter().enumerate() {
+            self.write_blocks(number, &volume.take_used())?;
+        }
+        let mark = timeline.mark(system);
+        for list in timeline.log()[self.inputs..mark.inputs].chunks(BATCH) {
+            let mut last = 0;
+            let wire = list.iter().map(|(tick, input)| {
+                let since = tick.0 - core::mem::replace(&mut last, tick.0);
+                (since, WireInput::of(input))
+            });
+            let inputs = Inputs { first: self.inputs as u64, list: wire.collect() };
+            self.frame(Kind::Inputs, &inputs)?;
+            self.inputs += list.len();
+        }
+        for point in timeline.take_spine() {
+            self.frame(Kind::Spine, &Spine::of(&point))?;
+        }
+        if self.progress != (mark.tick.0, mark.inputs) {
+            self.progress = (mark.tick.0, mark.inputs);
+            self.frame(Kind::Progress, &Progress { tick: mark.tick.0, inputs: mark.inputs as u64 })?;
+        }
+        Ok(())
+    }
+
+    fn write_blocks(&mut self, number: usize, used: &[UsedBlock]) -> Result<(), RecordingError> {
+        let volume = number as u32;
+        for blocks in used.chunks(BLOCKS) {
+            let list = blocks.iter().map(|b| (b.number, digest(&b.bytes))).collect();
+            self.frame(Kind::Blocks, &Blocks { volume, list })?;
+            if self.packed.get(number) == Some(&true) {
+                let numbers = blocks.iter().map(|b| b.number).collect();
+                let mut bytes = Vec::new();
+                for b in blocks {
+                    let end = bytes.len() + emu_core::volume::BLOCK_SIZE;
+                    bytes.extend_from_slice(&b.bytes);
+                    bytes.resize(end, 0);
+                }
+                self.frame(Kind::Contents, &Contents { volume, numbers, bytes: compress(&bytes) })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_file(&mut self, file: u32, bytes: &[u8]) -> Result<(), RecordingError> {
+        let bytes = compress(bytes);
+        bytes.chunks(PART).try_for_each(|b| self.frame(Kind::File, &FilePart { file, bytes: b.to_vec() }))
+    }
+
+    fn frame(&mut self, kind: Kind, value: &impl Serialize) -> Result<(), RecordingError> {
+        let failed = |path: &Path, reason: String| RecordingError::Host { path: path.to_owned(), reason };
+        let payload = postcard::to_allocvec(value).map_err(|e| failed(&self.path, e.to_string()))?;
+        match write_frame(&mut self.file, self.at, kind, &payload) {
+            Ok(at) => {
+                self.at = at;
+                Ok(())
+            }
+            Err(e) => {
+                // What is there stays whole; a half frame would be skipped anyway.
+                let _ = self.file.set_len(self.at);
+                Err(RecordingError::host(&self.path, &e))
+            }
+        }
+    }
+}
+
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    // Into memory nothing can fail but memory itself.
+    zstd::encode_all(bytes, LEVEL).unwrap_or_default()
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
+/// Opens the file, unless that would destroy something else than a recording.
+fn create_file(path: &Path) -> Result<File, RecordingError> {
+    let host = |e: std::io::Error| RecordingError::host(path, &e);
+    if let Ok(meta) = std::fs::metadata(path) {
+        let mut magic = [0; MAGIC.len()];
+        let ours = meta.is_file()
+            && (meta.len() == 0
+                || File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok() && magic == MAGIC);
+        if !ours {
+            return Err(RecordingError::InTheWay(path.to_owned()));
+        }
+    }
+    OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(host)
+}
+
+/// Names what a recording could not repeat.
+fn refuse_what_cannot(config: &MachineConfig, embed: bool) -> Result<(), RecordingError> {
+    let images = config.floppies.iter().flatten().chain(&config.disks).chain(config.cdroms.iter().flatten());
+    for image in images {
+        if image.mode == Mode::Write && !embed {
+            return Err(RecordingError::Refused(format!(
+                "{} has mode=write: the run changes it, so a recording can't be replayed from it; \
+                 use mode=overlay, or --embed-disks to keep what it held",
+                image.path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn image_of(spec: &ImageSpec, sectors: u64, kind: DriveKind, packed: bool) -> WireImage {
+    let read_only = spec.mode == Mode::Read || kind == DriveKind::Cd;
+    WireImage { path: absolute(&spec.path), read_only, size: spec.size, sectors, packed }
+}
+
+/// The drives of a configuration, in the order of the board's volumes. `sectors` are those of the volumes.
+fn drives_of(c: &MachineConfig, sectors: &[u64], embed: bool) -> Vec<WireDrive> {
+    let mut sectors = sectors.iter().copied();
+    let mut drive = |kind, spec: Option<&ImageSpec>| WireDrive {
+        kind,
+        image: spec.map(|s| image_of(s, sectors.next().unwrap_or(0), kind, embed)),
+    };
+    let mut drives = Vec::new();
+    if c.demo.is_some() {
+        let mut own = drive(DriveKind::Floppy, Some(&ImageSpec::new("demo")));
+        if let Some(image) = &mut own.image {
+            (image.path, image.packed) = ("demo".into(), true);
+        }
+        drives.push(own);
+    }
+    let floppies = 2 - drives.len();
+    drives.extend(c.floppies.iter().take(floppies).map(|f| drive(DriveKind::Floppy, f.as_ref())));
+    drives.extend(c.disks.iter().map(|d| drive(DriveKind::Disk, Some(d))));
+    drives.extend(c.cdroms.iter().map(|d| drive(DriveKind::Cd, d.as_ref())));
+    drives
+}
