@@ -8,13 +8,15 @@ macro_rules! say {
     }};
 }
 
+mod disk;
 mod replay;
 mod run;
 mod terminal;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use disk::DiskArgs;
 use replay::ReplayArgs;
-use run::RunArgs;
+use run::{Failure, RunArgs};
 
 /// A PC in software: exact, deterministic, fast.
 #[derive(Debug, Parser)]
@@ -30,6 +32,8 @@ enum Verb {
     Run(Box<RunArgs>),
     /// Run again what `emu run --record` recorded, and verify that it is the same run.
     Replay(Box<ReplayArgs>),
+    /// Look at disk images, convert, make, change and repair them.
+    Disk(DiskArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -38,17 +42,21 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(e) => e.exit(),
     };
-    let script = matches.subcommand().map_or_else(|| Ok(Vec::new()), |(_, m)| run::script_of(m));
-    let outcome = script.and_then(|script| match cli.verb {
-        Verb::Run(args) => run::run(*args, script),
-        Verb::Replay(args) => replay::replay(&args, script),
-    });
-    match outcome {
+    match obey(cli.verb, &matches) {
         Ok(code) => code.into(),
         Err(failure) => {
             say!("emu: {}", failure.message);
             failure.code.into()
         }
+    }
+}
+
+fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
+    let script = || matches.subcommand().map_or_else(|| Ok(Vec::new()), |(_, m)| run::script_of(m));
+    match verb {
+        Verb::Run(args) => run::run(*args, script()?),
+        Verb::Replay(args) => replay::replay(&args, script()?),
+        Verb::Disk(args) => disk::run(args),
     }
 }
 
@@ -60,6 +68,7 @@ trait AugmentHelp: Args {
 impl AugmentHelp for RunArgs {
     fn augment_help(command: clap::Command) -> clap::Command {
         let with_codes = |verb: clap::Command| verb.after_help(run::exit_codes_help());
-        command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes)
+        let commands = command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes);
+        commands.mut_subcommand("disk", |disk| disk.after_help(disk::exit_codes_help()))
     }
 }

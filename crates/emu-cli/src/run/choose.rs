@@ -4,7 +4,7 @@ use std::path::Path;
 
 use emu_machine::Machine;
 use emu_machine::config::{KernelConfig, MachineConfig, load_files, parse_module};
-use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect_file};
+use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect};
 
 use super::args::RunArgs;
 use super::exit::Failure;
@@ -102,7 +102,7 @@ fn kernel_options(args: &RunArgs, c: &mut MachineConfig) -> Result<(), Failure> 
 
 /// Puts the image where it belongs, first in the boot order; returns what it is.
 fn attach(c: &mut MachineConfig, image: &ImageSpec) -> Result<String, Failure> {
-    let (content, size) = inspect_file(&image.path).map_err(Failure::file)?;
+    let (content, size) = inspect(image).map_err(Failure::file)?;
     let size = image.size.unwrap_or(size);
     let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let boot = |c: &mut MachineConfig, letter| {

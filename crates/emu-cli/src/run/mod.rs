@@ -6,7 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod signals;
 
 pub(crate) use args::{RunArgs, script_of};
-pub(crate) use exit::exit_codes_help;
+pub(crate) use exit::{Failure, exit_codes_help};
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use emu_machine::{Machine, describe_cpu};
 use crate::terminal::{Terminal, restore_on_panic};
 use args::Display;
 use choose::choose;
-use exit::{Failure, code_of};
+use exit::code_of;
 
 /// Runs a machine as the arguments say; returns the exit code.
 pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {

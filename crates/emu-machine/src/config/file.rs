@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{
     BoardKind, ConfigError, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size, suggestion,
 };
-use crate::image::{ImageSpec, Mode, reason};
+use crate::image::{ImageSpec, Mode, Parents, parse_format, reason};
 
 /// The keys of the top level.
 const KEYS: &[&str] = &[
@@ -79,6 +79,10 @@ struct Drive {
     #[serde(default)]
     mode: Mode,
     size: Option<SizeValue>,
+    format: Option<String>,
+    #[serde(default)]
+    parents: Parents,
+    snapshot: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -228,7 +232,9 @@ fn build(file: File) -> Result<MachineConfig, String> {
 
 fn drive(drive: Drive) -> Result<Option<ImageSpec>, String> {
     let size = drive.size.map(|s| s.bytes()).transpose()?;
-    Ok(drive.image.map(|path| ImageSpec { path, mode: drive.mode, size }))
+    let format = drive.format.map(|f| parse_format(&f)).transpose().map_err(|e| e.to_string())?;
+    let Drive { mode, parents, snapshot, .. } = drive;
+    Ok(drive.image.map(|path| ImageSpec { path, mode, size, format, parents, snapshot }))
 }
 
 /// Splits `PATH ARGUMENTS` of a multiboot module at the first space.
@@ -277,7 +283,10 @@ mod tests {
         let c = load(&[FULL]).unwrap();
         assert_eq!((c.memory, c.rate.hz(), c.seed, c.boot.as_str()), (16 << 20, 33_000_000, 7, "ca"));
         assert_eq!(c.cpu, parse_cpu("486,-fpu").unwrap());
-        assert_eq!(c.disks[0], ImageSpec { path: "/c.img".into(), mode: Mode::Write, size: Some(1024) });
+        assert_eq!(
+            c.disks[0],
+            ImageSpec { path: "/c.img".into(), mode: Mode::Write, size: Some(1024), ..ImageSpec::default() }
+        );
         assert_eq!((c.floppies.len(), &c.floppies[1], &c.cdroms[0]), (2, &None, &None));
         assert_eq!(c.kernel.unwrap().modules, [(PathBuf::from("/m"), "x y".to_owned())]);
     }

@@ -5,7 +5,11 @@ use std::path::Path;
 use emu_core::block::SECTOR_SIZE;
 use emu_core::{BlockBackend, BlockError, StateError, StateReader, StateWriter};
 
-use super::file::{Base, open_file};
+use super::base::Base;
+use super::disk::{Disk, Options};
+use super::format::Kind;
+use super::formats::raw::Raw;
+use super::memory::Memory;
 use super::overlay::Overlay;
 use super::probe::HEAD;
 use super::through::Through;
@@ -15,7 +19,7 @@ use super::{Content, FLOPPIES, ImageError, ImageSpec, Medium, Mode, floppy_of_si
 pub struct Image {
     /// Its sectors.
     pub backend: Box<dyn BlockBackend>,
-    /// What the file was found to be.
+    /// What its disk was found to be.
     pub content: Content,
     /// Bytes that the drive shows.
     pub size: u64,
@@ -41,15 +45,30 @@ const CD_RUN_OUT: u64 = 150 * 2048;
 pub fn open(spec: &ImageSpec, medium: Medium) -> Result<Image, ImageError> {
     let path = spec.path.as_path();
     let mode = if medium == Medium::Cd { Mode::Read } else { spec.mode };
-    let (file, file_size) = open_file(path, mode == Mode::Write)?;
-    let base = Base::File(file);
-    let content = inspect(&base, path, file_size)?;
+    if spec.snapshot.is_some() && mode == Mode::Write {
+        let why = "a snapshot is not written; use mode=overlay, or emu disk snapshot -a to go back to it".into();
+        return Err(ImageError::NoWay { path: path.to_owned(), why });
+    }
+    let mut disk = open_disk(spec, mode == Mode::Write)?;
+    let content = content_of(&mut disk, spec)?;
     if let Content::Unsupported { format, hint } = content {
         return Err(ImageError::Unsupported { path: path.to_owned(), format, hint });
     }
-    let size = shown_size(spec, file_size)?;
+    let size = shown_size(spec, disk.size())?;
     check_size(path, medium, content, size)?;
-    Ok(finish(base, content, size, mode))
+    let guarded = spec.format.is_none() && disk.kind() == Kind::Raw;
+    Ok(finish(Base::new(disk, guarded), content, size, mode))
+}
+
+fn open_disk(spec: &ImageSpec, write: bool) -> Result<Disk, ImageError> {
+    let options = Options {
+        write,
+        format: spec.format,
+        parents: spec.parents,
+        snapshot: spec.snapshot.clone(),
+        ..Options::default()
+    };
+    Disk::open(&spec.path, &options)
 }
 
 /// An image whose contents emu brings itself. Writes go into memory.
@@ -58,28 +77,36 @@ pub fn open(spec: &ImageSpec, medium: Medium) -> Result<Image, ImageError> {
 /// [`ImageError`] if no drive of kind `medium` has this size.
 pub fn open_bytes(bytes: Vec<u8>, medium: Medium) -> Result<Image, ImageError> {
     let size = bytes.len() as u64;
-    let base = Base::Bytes(bytes);
     let path = Path::new("(built-in image)");
-    let content = inspect(&base, path, size)?;
+    let mut disk = Disk::of(Box::new(Raw::open(Box::new(Memory::new(path, bytes)))), false);
+    let content = head_content(&mut disk)?;
     check_size(path, medium, content, size)?;
-    Ok(finish(base, content, size, if medium == Medium::Cd { Mode::Read } else { Mode::Overlay }))
+    let mode = if medium == Medium::Cd { Mode::Read } else { Mode::Overlay };
+    Ok(finish(Base::new(disk, false), content, size, mode))
 }
 
-/// What the file at `path` is.
+/// What the disk in the image `spec` is, and its bytes.
 ///
 /// # Errors
 /// Any [`ImageError`] that opening gives; a format that is only known by name is not one.
-pub fn inspect_file(path: &Path) -> Result<(Content, u64), ImageError> {
-    let (file, size) = open_file(path, false)?;
-    Ok((inspect(&Base::File(file), path, size)?, size))
+pub fn inspect(spec: &ImageSpec) -> Result<(Content, u64), ImageError> {
+    let mut disk = open_disk(spec, false)?;
+    Ok((content_of(&mut disk, spec)?, disk.size()))
 }
 
-fn inspect(base: &Base, path: &Path, size: u64) -> Result<Content, ImageError> {
+/// What a disk is. A raw one that looks like a format which we only know by name is that, unless the user says that it
+/// is raw.
+fn content_of(disk: &mut Disk, spec: &ImageSpec) -> Result<Content, ImageError> {
+    let content = head_content(disk)?;
+    let guessed = spec.format.is_none() && disk.kind() == Kind::Raw;
+    Ok(if matches!(content, Content::Unsupported { .. }) && !guessed { Content::Unknown } else { content })
+}
+
+fn head_content(disk: &mut Disk) -> Result<Content, ImageError> {
+    let size = disk.size();
     let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
-    let mut tail = [0; SECTOR_SIZE];
-    base.read(0, &mut head).map_err(|e| ImageError::host(path, &e))?;
-    base.read(size.saturating_sub(SECTOR_SIZE as u64), &mut tail).map_err(|e| ImageError::host(path, &e))?;
-    Ok(probe(&head, &tail, size))
+    disk.read(0, &mut head)?;
+    Ok(probe(&head, size))
 }
 
 fn shown_size(spec: &ImageSpec, file_size: u64) -> Result<u64, ImageError> {
@@ -172,7 +199,7 @@ mod tests {
         assert!(matches!(error(&dir, "r", &[0; 1000], Medium::Disk), ImageError::Ragged { .. }));
         assert!(matches!(error(&dir, "f", &[0; 163_840 - 512], Medium::Floppy), ImageError::NoFloppySize { .. }));
         assert!(matches!(error(&dir, "b", &vec![0; 3 << 20], Medium::Floppy), ImageError::TooLarge { .. }));
-        assert!(matches!(error(&dir, "q", b"QFI\xFB", Medium::Disk), ImageError::Unsupported { .. }));
+        assert!(matches!(error(&dir, "q", b"QED\0", Medium::Disk), ImageError::Unsupported { .. }));
         let big = dir.file("huge", &[1]);
         let spec = ImageSpec { size: Some(1 << 60), ..ImageSpec::new(big) };
         assert!(matches!(open(&spec, Medium::Disk), Err(ImageError::TooLarge { .. })));

@@ -1,22 +1,41 @@
-//! Disk images: which formats there are, and the sectors behind an emulated drive.
+//! Disk images: the formats, and the sectors behind an emulated drive.
 //!
 //! An image is never written unless its owner asked for it: by default what the guest writes goes into memory
 //! ([`Mode::Overlay`]).
+//!
+//! From below: a `Store` is bytes by position; a `Format` turns a virtual offset into a place in its stores, or into
+//! none; a [`Disk`] is an image with its chain of parents; [`open`] puts that behind a drive (docs/adr/0011).
 
 mod backend;
-mod file;
+mod base;
+mod damage;
+mod disk;
+mod files;
+mod format;
+mod formats;
 mod geometry;
+mod memory;
+mod meta;
+#[cfg(test)]
+mod model;
+pub mod ops;
 mod overlay;
 mod probe;
 mod spec;
+mod store;
 mod through;
 
-pub use backend::{Image, inspect_file, open, open_bytes};
+pub use backend::{Image, inspect, open, open_bytes};
+pub use damage::exercise;
+pub use disk::{Disk, Options};
+pub use files::Parents;
+pub use format::{Findings, Fix, Kind, Snapshot};
 pub use geometry::{FLOPPIES, FloppyFormat, floppy_of_size};
 pub(crate) use overlay::{BLOCK, byte_offset, load_blocks, pieces, save_blocks};
 pub use probe::{Content, probe};
-pub use spec::{ImageSpec, Mode};
+pub use spec::{ImageSpec, Mode, parse_format};
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// What kind of drive an image is for.
@@ -116,6 +135,58 @@ pub enum ImageError {
     /// Another process has the image open.
     #[error("{0} is in use by another emu")]
     InUse(PathBuf),
+    /// A structure of a format makes no sense.
+    #[error("{path}: {format} {structure} at {offset:#x}: {problem}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: Kind,
+        /// The part of it.
+        structure: &'static str,
+        /// Where that lies in the file.
+        offset: u64,
+        /// What is wrong.
+        problem: Cow<'static, str>,
+    },
+    /// Something that can't be done with this image.
+    #[error("{path}: {why}")]
+    NoWay {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what can be done instead.
+        why: Cow<'static, str>,
+    },
+    /// An image names a file that it may not.
+    #[error("{path} names the file {name}, which is not in its folder; parents=anywhere allows it")]
+    Outside {
+        /// The image.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+    },
+    /// A parent that is missing or broken.
+    #[error("the parent of {path}: {error}")]
+    Parent {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with the parent.
+        error: Box<ImageError>,
+    },
+    /// A parent that is not the one that the image was made on.
+    #[error(
+        "{path} was made on a parent with {wanted}, but {parent} has {found}: it was changed since, or is another file"
+    )]
+    WrongParent {
+        /// The image.
+        path: PathBuf,
+        /// The parent that was found.
+        parent: PathBuf,
+        /// What the image expects.
+        wanted: String,
+        /// What the parent says.
+        found: String,
+    },
     /// Nothing that boots, when we were to guess.
     #[error(
         "{0} is nothing that emu can boot: no boot signature, no kernel, no known format \
@@ -128,6 +199,14 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// This error, as one of the parent of the image at `path`.
+    fn in_parent_of(self, path: &std::path::Path) -> ImageError {
+        match self {
+            outside @ ImageError::Outside { .. } => outside,
+            error => ImageError::Parent { path: path.to_owned(), error: Box::new(error) },
+        }
+    }
+
     fn host(path: &std::path::Path, e: &std::io::Error) -> ImageError {
         ImageError::Host { path: path.to_owned(), reason: reason(e) }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use emu_core::block::SECTOR_SIZE;
 use emu_core::{BlockBackend, BlockError, StateError, StateReader, StateWriter};
 
-use super::file::Base;
+use super::base::Base;
 
 /// Bytes per block of the overlay: a page, so that a guest's scattered sectors don't cost much more than themselves.
 pub(crate) const BLOCK: usize = 4096;
@@ -27,7 +27,7 @@ impl Overlay {
 
     fn base_block(&self, number: u64) -> Result<Block, BlockError> {
         let mut block = Box::new([0; BLOCK]);
-        self.base.read(number * BLOCK as u64, &mut block[..]).map_err(|e| BlockError::Host(e.to_string()))?;
+        self.base.read(number * BLOCK as u64, &mut block[..])?;
         Ok(block)
     }
 }
@@ -100,7 +100,7 @@ impl BlockBackend for Overlay {
 
     fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         let offset = byte_offset(self.sectors, lba, buf.len())?;
-        self.base.read(offset, buf).map_err(|e| BlockError::Host(e.to_string()))?;
+        self.base.read(offset, buf)?;
         if self.blocks.is_empty() {
             return Ok(());
         }
@@ -144,10 +144,15 @@ impl BlockBackend for Overlay {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::Disk;
+    use super::super::formats::raw::Raw;
+    use super::super::memory::Memory;
     use super::*;
 
     fn disk() -> Overlay {
-        Overlay::new(Base::Bytes((0..40_960).map(|i| (i / 512) as u8).collect()), 80)
+        let bytes = (0..40_960).map(|i| (i / 512) as u8).collect();
+        let raw = Raw::open(Box::new(Memory::new("disk", bytes)));
+        Overlay::new(Base::new(Disk::of(Box::new(raw), false), false), 80)
     }
 
     fn saved(disk: &Overlay) -> Vec<u8> {

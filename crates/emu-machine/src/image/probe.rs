@@ -1,6 +1,7 @@
 //! What a file is, by its content and size alone: names lie.
 
 use super::floppy_of_size;
+use super::format::Kind;
 
 /// What a file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +39,6 @@ const CONVERT: &str = "convert it with: qemu-img convert -O raw IN OUT";
 
 /// File magics at offset 0 of what we recognise only to say what to do about it.
 const MAGICS: &[(&[u8], &str, &str)] = &[
-    (b"QFI\xFB", "qcow2", CONVERT),
-    (b"KDMV", "VMDK", CONVERT),
-    (b"COWD", "VMDK", CONVERT),
-    (b"# Disk DescriptorFile", "VMDK", CONVERT),
-    (b"vhdxfile", "VHDX", CONVERT),
-    (b"conectix", "VHD", CONVERT),
     (b"QED\0", "QED", CONVERT),
     (b"WithoutFreeSpace", "Parallels", CONVERT),
     (b"WithouFreSpacExt", "Parallels", CONVERT),
@@ -53,25 +48,57 @@ const MAGICS: &[(&[u8], &str, &str)] = &[
     (b"\x28\xB5\x2F\xFD", "zstd", "unpack it with unzstd"),
     (b"PK\x03\x04", "zip", "unpack it with unzip"),
     (b"7z\xBC\xAF\x27\x1C", "7z", "unpack it with 7z x"),
-    (b"IMD 1.", "ImageDisk", "convert it to raw sectors"),
-    (b"\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0", "raw CD sectors", "convert it to ISO with bchunk"),
 ];
 
-/// Says what a file is. `head` is its beginning (36 KiB, fewer if it is shorter), `tail` its last 512 bytes,
-/// `size` all its bytes.
+/// File magics at offset 0 of the containers.
+const CONTAINERS: &[(&[u8], Kind)] = &[
+    (b"QFI\xFB", Kind::Qcow2),
+    (b"KDMV", Kind::Vmdk),
+    (b"COWD", Kind::Vmdk),
+    (b"# Disk DescriptorFile", Kind::Vmdk),
+    (b"vhdxfile", Kind::Vhdx),
+    (b"conectix", Kind::Vhd),
+    (b"IMD ", Kind::Imd),
+    (b"\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0", Kind::Cue),
+];
+
+/// The format that wraps the disk's sectors; `None` if nothing does. `head` is the file's beginning (512 bytes, fewer if
+/// it is shorter), `tail` its last 512 bytes.
 #[must_use]
-pub fn probe(head: &[u8], tail: &[u8], size: u64) -> Content {
+pub(super) fn container(head: &[u8], tail: &[u8]) -> Option<Kind> {
+    if let Some((_, kind)) = CONTAINERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Some(*kind);
+    }
+    if head.get(0x40..0x44) == Some(&0xBEDA_107F_u32.to_le_bytes()) {
+        return Some(Kind::Vdi);
+    }
+    if tail.starts_with(b"conectix") {
+        return Some(Kind::Vhd);
+    }
+    is_cue_sheet(head).then_some(Kind::Cue)
+}
+
+/// Whether this is the text of a cue sheet: its first command names a file or says something about the disc.
+fn is_cue_sheet(head: &[u8]) -> bool {
+    let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+    let Some(line) = text.split(|b| *b == b'\n' || *b == b'\r').find(|l| !l.trim_ascii().is_empty()) else {
+        return false;
+    };
+    let word: Vec<u8> = line.trim_ascii().iter().take_while(|b| !b.is_ascii_whitespace()).copied().collect();
+    let commands: [&[u8]; 6] = [b"FILE", b"REM", b"CATALOG", b"TITLE", b"PERFORMER", b"CDTEXTFILE"];
+    let printable = head.iter().all(|b| *b >= b' ' || matches!(b, b'\n' | b'\r' | b'\t'));
+    commands.contains(&&word.to_ascii_uppercase()[..]) && word.len() < line.trim_ascii().len() && printable
+}
+
+/// Says what a file is. `head` is the disk's beginning (36 KiB, fewer if it is shorter), `size`
+/// all its bytes. What a format wraps is judged by what is inside.
+#[must_use]
+pub fn probe(head: &[u8], size: u64) -> Content {
     if let Some(promised) = iso_bytes(head) {
         return Content::Cd { promised }; // before the boot sector: hybrid images have both
     }
     if let Some((_, format, hint)) = MAGICS.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return Content::Unsupported { format, hint };
-    }
-    if head.get(0x40..0x44) == Some(&0xBEDA_107F_u32.to_le_bytes()) {
-        return Content::Unsupported { format: "VDI", hint: CONVERT };
-    }
-    if tail.len() == 512 && tail.starts_with(b"conectix") {
-        return Content::Unsupported { format: "VHD", hint: CONVERT };
     }
     if head.get(0x202..0x206) == Some(b"HdrS") && floppy_of_size(size).is_none() {
         return Content::Linux;
@@ -114,25 +141,34 @@ mod tests {
 
     #[test]
     fn foreign_formats_are_named() {
-        for (magic, name) in [(&b"QFI\xFB\0\0\0\x03"[..], "qcow2"), (b"vhdxfile", "VHDX"), (b"\x1F\x8B\x08", "gzip")] {
-            let Content::Unsupported { format, .. } = probe(magic, &[], 100_000) else { panic!("{name}") };
+        for (magic, name) in [(&b"QED\0"[..], "QED"), (b"WithoutFreeSpace", "Parallels"), (b"\x1F\x8B\x08", "gzip")] {
+            let Content::Unsupported { format, .. } = probe(magic, 100_000) else { panic!("{name}") };
             assert_eq!(format, name);
         }
+    }
+
+    #[test]
+    fn containers_are_known_by_content() {
+        assert_eq!(container(b"QFI\xFB\0\0\0\x03", &[]), Some(Kind::Qcow2));
+        assert_eq!(container(b"vhdxfile", &[]), Some(Kind::Vhdx));
         let mut vdi = vec![0; 0x200];
         vdi[0x40..0x44].copy_from_slice(&[0x7F, 0x10, 0xDA, 0xBE]);
-        assert!(matches!(probe(&vdi, &[], 512), Content::Unsupported { format: "VDI", .. }));
+        assert_eq!(container(&vdi, &[]), Some(Kind::Vdi));
         let mut footer = vec![0; 512];
         footer[..8].copy_from_slice(b"conectix");
-        assert!(matches!(probe(&boot_sector(), &footer, 1 << 20), Content::Unsupported { format: "VHD", .. }));
+        assert_eq!(container(&boot_sector(), &footer), Some(Kind::Vhd));
+        assert_eq!(container(b"REM GENRE x\r\nFILE \"a.bin\" BINARY\r\n", &[]), Some(Kind::Cue));
+        assert_eq!(container(b"FILENAME x", &[]), None);
+        assert_eq!(container(&boot_sector(), &boot_sector()), None);
     }
 
     #[test]
     fn sizes_tell_floppies_from_disks() {
-        assert_eq!(probe(&boot_sector(), &[], 1_474_560), Content::Floppy);
-        assert_eq!(probe(&[0; 512], &[], 163_840), Content::Floppy); // early diskettes have no signature
-        assert_eq!(probe(&boot_sector(), &[], 10 << 20), Content::Disk);
-        assert_eq!(probe(&[0; 512], &[], 10 << 20), Content::Unknown);
-        assert_eq!(probe(b"hello", &[], 5), Content::Unknown);
+        assert_eq!(probe(&boot_sector(), 1_474_560), Content::Floppy);
+        assert_eq!(probe(&[0; 512], 163_840), Content::Floppy); // early diskettes have no signature
+        assert_eq!(probe(&boot_sector(), 10 << 20), Content::Disk);
+        assert_eq!(probe(&[0; 512], 10 << 20), Content::Unknown);
+        assert_eq!(probe(b"hello", 5), Content::Unknown);
     }
 
     #[test]
@@ -142,6 +178,6 @@ mod tests {
         head[0x8000..0x8006].copy_from_slice(b"\x01CD001");
         head[0x8050..0x8054].copy_from_slice(&100u32.to_le_bytes());
         head[0x8080..0x8082].copy_from_slice(&2048u16.to_le_bytes());
-        assert_eq!(probe(&head, &[], 204_800), Content::Cd { promised: 204_800 });
+        assert_eq!(probe(&head, 204_800), Content::Cd { promised: 204_800 });
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::ImageError;
+use super::files::Parents;
+use super::format::Kind;
 use crate::config::{parse_size, suggestion};
 
 /// What happens to the guest's writes.
@@ -27,6 +29,12 @@ pub struct ImageSpec {
     pub mode: Mode,
     /// Bytes that the drive shows; the file is filled up with zeros to this size.
     pub size: Option<u64>,
+    /// Its format; without, its content decides.
+    pub format: Option<Kind>,
+    /// Where its parents and extents may be.
+    pub parents: Parents,
+    /// The snapshot inside of it that the drive shows; nothing is written to the file then.
+    pub snapshot: Option<String>,
 }
 
 impl ImageSpec {
@@ -35,7 +43,7 @@ impl ImageSpec {
         ImageSpec { path: path.into(), ..ImageSpec::default() }
     }
 
-    /// Reads `path[,mode=overlay|write|read][,size=SIZE]`. A comma in the path is written twice.
+    /// Reads `path[,mode=overlay|write|read][,size=SIZE][,format=F][,parents=folder|anywhere][,snapshot=NAME]`. A comma in the path is written twice.
     ///
     /// # Errors
     /// [`ImageError::Spec`] for an unknown key or a wrong value.
@@ -53,8 +61,11 @@ impl ImageSpec {
                     let size = parse_size(value).map_err(|e| ImageError::Spec(format!("size={value}: {e}")))?;
                     spec.size = Some(size);
                 }
+                "format" => spec.format = Some(parse_format(value)?),
+                "parents" => spec.parents = parse_parents(value)?,
+                "snapshot" => spec.snapshot = Some(value.to_owned()),
                 _ => {
-                    let hint = suggestion(key, &["mode", "size"]);
+                    let hint = suggestion(key, &["mode", "size", "format", "parents", "snapshot"]);
                     let comma = "a comma in a file name is written twice";
                     return Err(ImageError::Spec(format!("unknown image option `{key}`{hint} ({comma})")));
                 }
@@ -73,6 +84,26 @@ fn parse_mode(value: &str) -> Result<Mode, ImageError> {
             let hint = suggestion(value, &["overlay", "write", "read"]);
             Err(ImageError::Spec(format!("mode={value} is none of overlay, write, read{hint}")))
         }
+    }
+}
+
+/// The format of this name.
+///
+/// # Errors
+/// [`ImageError::Spec`] with a suggestion.
+pub fn parse_format(value: &str) -> Result<Kind, ImageError> {
+    Kind::parse(value).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name);
+        let hint = suggestion(value, &names);
+        ImageError::Spec(format!("format={value} is none of {}{hint}", names.join(", ")))
+    })
+}
+
+fn parse_parents(value: &str) -> Result<Parents, ImageError> {
+    match value {
+        "folder" => Ok(Parents::Folder),
+        "anywhere" => Ok(Parents::Anywhere),
+        _ => Err(ImageError::Spec(format!("parents={value} is none of folder, anywhere"))),
     }
 }
 
@@ -99,7 +130,10 @@ mod tests {
     #[test]
     fn options_follow_the_path() {
         let spec = ImageSpec::parse("a,,b.img,mode=write,size=1440K").unwrap();
-        assert_eq!(spec, ImageSpec { path: "a,b.img".into(), mode: Mode::Write, size: Some(1_474_560) });
+        assert_eq!(
+            spec,
+            ImageSpec { path: "a,b.img".into(), mode: Mode::Write, size: Some(1_474_560), ..ImageSpec::default() }
+        );
         assert_eq!(ImageSpec::parse("x.img").unwrap(), ImageSpec::new("x.img"));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use emu_core::{BlockBackend, BlockError, StateError, StateReader, StateWriter};
 
-use super::file::Base;
+use super::base::Base;
 use super::overlay::{BLOCK, byte_offset, load_blocks, pieces, save_blocks};
 
 /// A file that is written. The first contents of every block that changed are kept, so that the state can be saved as
@@ -16,23 +16,19 @@ pub(super) struct Through {
     originals: BTreeMap<u64, Box<[u8; BLOCK]>>,
 }
 
-fn host(e: &std::io::Error) -> BlockError {
-    BlockError::Host(e.to_string())
-}
-
 impl Through {
     pub(super) fn new(base: Base, sectors: u64) -> Through {
         Through { base, sectors, originals: BTreeMap::new() }
     }
 
-    fn block(&self, number: u64) -> std::io::Result<Box<[u8; BLOCK]>> {
+    fn block(&self, number: u64) -> Result<Box<[u8; BLOCK]>, BlockError> {
         let mut block = Box::new([0; BLOCK]);
         self.base.read(number * BLOCK as u64, &mut block[..])?;
         Ok(block)
     }
 
     /// Writes a whole block, cut where the medium ends.
-    fn put_block(&mut self, number: u64, block: &[u8; BLOCK]) -> std::io::Result<()> {
+    fn put_block(&mut self, number: u64, block: &[u8; BLOCK]) -> Result<(), BlockError> {
         let at = number * BLOCK as u64;
         let left = (self.sectors * 512).saturating_sub(at).min(BLOCK as u64) as usize;
         self.base.write(at, &block[..left])
@@ -50,22 +46,22 @@ impl BlockBackend for Through {
 
     fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         let offset = byte_offset(self.sectors, lba, buf.len())?;
-        self.base.read(offset, buf).map_err(|e| host(&e))
+        self.base.read(offset, buf)
     }
 
     fn write(&mut self, lba: u64, buf: &[u8]) -> Result<(), BlockError> {
         let offset = byte_offset(self.sectors, lba, buf.len())?;
         for (number, ..) in pieces(offset, buf.len()) {
             if !self.originals.contains_key(&number) {
-                let original = self.block(number).map_err(|e| host(&e))?;
+                let original = self.block(number)?;
                 self.originals.insert(number, original);
             }
         }
-        self.base.write(offset, buf).map_err(|e| host(&e))
+        self.base.write(offset, buf)
     }
 
     fn flush(&mut self) -> Result<(), BlockError> {
-        self.base.sync().map_err(|e| host(&e))
+        self.base.sync()
     }
 
     fn save(&self, w: &mut StateWriter) {

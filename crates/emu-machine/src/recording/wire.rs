@@ -239,7 +239,7 @@ impl WireMachine {
 impl WireImage {
     pub(super) fn spec(&self) -> ImageSpec {
         let mode = if self.read_only { Mode::Read } else { Mode::Overlay };
-        ImageSpec { path: PathBuf::from(&self.path), mode, size: self.size }
+        ImageSpec { path: PathBuf::from(&self.path), mode, size: self.size, ..ImageSpec::default() }
     }
 }
 

@@ -1,0 +1,43 @@
+//! The formats, one file or folder each.
+
+pub(crate) mod qcow2;
+pub(crate) mod raw;
+pub(crate) mod split;
+pub(crate) mod vdi;
+pub(crate) mod vhd;
+
+use super::files::Files;
+use super::format::{Format, Kind, Result};
+use super::probe::container;
+use super::store::Store;
+
+/// Opens the layer in `store`; what else it needs (extents, data files) comes from `files`.
+pub(crate) fn open(
+    store: Box<dyn Store>,
+    kind: Option<Kind>,
+    files: &mut Files,
+    write: bool,
+    repair: bool,
+) -> Result<Box<dyn Format>> {
+    let kind = match kind {
+        Some(kind) => kind,
+        None => probe_store(&*store)?,
+    };
+    Ok(match kind {
+        Kind::Raw if split::is_first(store.path(), files) => Box::new(split::Split::open(store, files, write)?),
+        Kind::Raw => Box::new(raw::Raw::open(store)),
+        Kind::Split => Box::new(split::Split::open(store, files, write)?),
+        Kind::Qcow2 => Box::new(qcow2::Qcow2::open(store, files, write, repair)?),
+        Kind::Vhd => Box::new(vhd::Vhd::open(store, files)?),
+        Kind::Vdi => Box::new(vdi::Vdi::open(store, files)?),
+        _ => return Err(store.no_way("this format is not supported yet")),
+    })
+}
+
+/// What the store's content says.
+pub(crate) fn probe_store(store: &dyn Store) -> Result<Kind> {
+    let len = store.len();
+    let head = store.read_vec(0, len.min(512) as usize)?;
+    let tail: [u8; 512] = store.read_array(len.saturating_sub(512))?;
+    Ok(container(&head, &tail[..len.min(512) as usize]).unwrap_or(Kind::Raw))
+}

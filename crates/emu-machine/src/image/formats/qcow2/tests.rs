@@ -1,0 +1,36 @@
+use super::super::super::format::Kind;
+use super::super::super::model::{chains, everything};
+use super::super::super::ops::NewImage;
+
+fn new(options: &[(&str, &str)]) -> NewImage {
+    let image = NewImage::new(Kind::Qcow2, 2 << 20);
+    options.iter().fold(image, |image, (k, v)| image.with(k, v))
+}
+
+#[test]
+fn default_images() {
+    everything(&new(&[]));
+}
+
+#[test]
+fn version_2_with_small_clusters() {
+    everything(&new(&[("compat", "0.10"), ("cluster_size", "512")]));
+}
+
+#[test]
+fn small_counts() {
+    everything(&new(&[("cluster_size", "2048"), ("refcount_bits", "1")]));
+    everything(&new(&[("cluster_size", "4K"), ("refcount_bits", "64")]));
+}
+
+#[test]
+fn extended_l2() {
+    everything(&new(&[("extended_l2", "on"), ("cluster_size", "16K")]));
+}
+
+#[test]
+fn chains_of_parents() {
+    chains(Kind::Qcow2, 1 << 20, &[], 3);
+    chains(Kind::Qcow2, 1 << 20, &[("compat", "0.10"), ("cluster_size", "4K")], 3);
+    chains(Kind::Qcow2, 1 << 20, &[("extended_l2", "on")], 3);
+}
