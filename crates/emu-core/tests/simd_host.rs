@@ -6,7 +6,7 @@ use std::arch::asm;
 
 use emu_core::simd::approx;
 use emu_core::simd::float::env::{self, Env, Rounding};
-use emu_core::simd::float::fma::{Signs, fma};
+use emu_core::simd::float::fma::{Signs, fma, fused};
 use emu_core::simd::float::{F32, F64, Format, Layout, arith, compare, convert, soft};
 
 /// Result bits and MXCSR of one two-operand SSE instruction on the host; operands in the low bits of XMM0 and XMM1.
@@ -317,12 +317,15 @@ fn check_fma<F: Format>(seed: u64, signs: Signs, host: &dyn Fn([u64; 3], u32) ->
             let (bits, control) = host([x, y, z], mxcsr);
             let want = (bits & (F::SIGN | F::MAGNITUDE), control);
             assert_eq!(got, want, "{x:x} * {y:x} + {z:x}, {signs:?}, mxcsr {mxcsr:x}");
+            if mxcsr == env::DEFAULT | env::PE && control == mxcsr {
+                assert_eq!(fused::<F>(x, y, z, signs), Some(want.0), "{x:x} * {y:x} + {z:x}, {signs:?}");
+            }
         }
     }
 }
 
 #[test]
-fn fused() {
+fn fused_multiply_add() {
     if !std::is_x86_feature_detected!("fma") {
         println!("skipped: the host has no FMA");
         return;

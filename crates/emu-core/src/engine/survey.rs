@@ -125,6 +125,25 @@ impl Survey {
         }
     }
 
+    /// Every VEX-encoded opcode with every form of operand.
+    fn vex(&mut self, mode: Mode) {
+        let operands = operands();
+        for (map, rest) in (1..=3u8).flat_map(|map| (0..16).map(move |rest| (map, rest))) {
+            // W, L and pp; vvvv is 1, or none.
+            let last = (rest & 8) << 4 | rest & 7;
+            for vvvv in [0x70, 0x78] {
+                for opcode in 0..=255u8 {
+                    for operand in &operands {
+                        let start = [&[0xC4, 0xE0 | map, last | vvvv, opcode][..], operand, &[0x11; 10]].concat();
+                        let mut decoder = Decoder::with_ip(mode.bitness(), &start, 0, DecoderOptions::NONE);
+                        let len = decoder.decode().len();
+                        self.lower(mode, &[&start[..len], &[0x90]].concat());
+                    }
+                }
+            }
+        }
+    }
+
     /// Every opcode of one byte before every conditional jump.
     fn pairs(&mut self, mode: Mode) {
         let prefixes = PREFIXES.iter().filter(|p| p.is_empty() || **p == [0x66] || mode.is_64() && **p == [0x48]);
@@ -150,6 +169,9 @@ pub fn all() -> Handlers {
     for mode in MODES.map(Mode) {
         survey.singles(mode);
         survey.pairs(mode);
+        if mode.is_64() {
+            survey.vex(mode);
+        }
     }
     Handlers { going_on: survey.found, stopping: chain::STOPS.map(address).into() }
 }

@@ -134,9 +134,7 @@ mod tests {
             Fclex | Fdisi | Feni | Finit | Fsetpm | Fsave_m94byte | Fsave_m108byte | Fstcw_m2byte | Fstenv_m14byte
             | Fstenv_m28byte | Fstsw_AX | Fstsw_m2byte => "FWAIT and another instruction",
             Ibts_rm16_r16 | Ibts_rm32_r32 | Xbts_r16_rm16 | Xbts_r32_rm32 => "steppings of the 80386 before B1 only",
-            Loadall286 | Loadall386 | Storeall | Popw_CS => {
-                "the decoder does not give it; made by hand where a model has it"
-            }
+            Storeall => "no model has its in-circuit emulation",
             Rsm | Invpcid_r32_m128 | Invpcid_r64_m128 => {
                 "system management and process contexts: with the system behaviour"
             }

@@ -1,9 +1,10 @@
 //! Fused multiply-add [SDM-1 14.5]: x × y + z, rounded once. In integers, on every host.
 
-use super::env::{Env, IE};
+use super::env::{DEFAULT, Env, IE, PE};
+use super::fast::is_ordinary;
 use super::format::{
-    Format, Number, invalid, is_inf, is_nan, is_negative, is_signaling, is_zero, note_denormal, operand, sign_bit,
-    unpack,
+    F32, Format, Number, invalid, is_denormal, is_inf, is_nan, is_negative, is_signaling, is_zero, note_denormal,
+    operand, sign_bit, unpack,
 };
 use super::round::{jam, normalize, pack};
 use super::soft::zero_down;
@@ -42,6 +43,43 @@ pub fn fma<F: Format>(x: u64, y: u64, z: u64, signs: Signs, env: &mut Env) -> u6
         return z;
     }
     finite::<F>(unpack::<F>(x), unpack::<F>(y), product_sign, unpack::<F>(z), env)
+}
+
+/// The same where MXCSR is in its default mode with PE set. `None` if that would raise anything but PE.
+#[inline]
+pub fn fused<F: Format>(x: u64, y: u64, z: u64, signs: Signs) -> Option<u64> {
+    if F::WIDTH == 32 {
+        let (r, right) = try_singles(x, y, z, signs);
+        if right {
+            return Some(r);
+        }
+    }
+    let mut env = Env::new(DEFAULT | PE);
+    let r = fma::<F>(x, y, z, signs, &mut env);
+    (env.raised() & !PE == 0).then_some(r)
+}
+
+/// Singles in the host's doubles. The product is exact; the sum is rounded to odd, by its exact error, so that rounding it
+/// once more gives what rounding once would (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums").
+#[inline]
+fn try_singles(x: u64, y: u64, z: u64, signs: Signs) -> (u64, bool) {
+    let double = |v: u64, negate: bool| {
+        let d = f64::from(f32::from_bits(v as u32));
+        if negate { -d } else { d }
+    };
+    let (product, addend) = (double(x, signs.product) * double(y, false), double(z, signs.addend));
+    let sum = product + addend;
+    let addend_part = sum - product;
+    let error = (product - (sum - addend_part)) + (addend - addend_part);
+    let bits = sum.to_bits();
+    let odd = match error {
+        _ if error == 0.0 || bits & 1 == 1 => bits,
+        _ if (error > 0.0) == (sum > 0.0) => bits + 1,
+        _ => bits.wrapping_sub(1),
+    };
+    let r = u64::from((f64::from_bits(odd) as f32).to_bits());
+    let denormals = is_denormal::<F32>(x) | is_denormal::<F32>(y) | is_denormal::<F32>(z);
+    (r, !denormals & (is_ordinary::<F32>(r) | (sum == 0.0)))
 }
 
 /// The first NaN, made quiet.

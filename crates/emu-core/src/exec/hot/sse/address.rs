@@ -43,7 +43,11 @@ impl Place {
             let (a, b) = (number(0)?, number(1).unwrap_or(0));
             return Some(Place { form: Form::Register, registers: [a, b, 0, 0], displacement: 0 });
         };
-        let a = number(1 - memory)?;
+        Place::in_memory(insn, mode, number(1 - memory)?)
+    }
+
+    /// Register `a` and the memory operand of `insn`.
+    pub(super) fn in_memory(insn: &Instruction, mode: Mode, a: u8) -> Option<Place> {
         let form = Place::memory_form(insn, mode)?;
         let displacement = i32::try_from(insn.memory_displacement64() as i64);
         // In 32-bit code the displacement is unsigned, but wraps all the same.
@@ -122,6 +126,10 @@ pub(super) trait Source {
     fn aligned(sys: &System, op: OpRef) -> Option<[u8; 16]>;
     /// Sixteen bytes anywhere in a page.
     fn unaligned(sys: &System, op: OpRef) -> Option<[u8; 16]>;
+    /// Thirty-two bytes anywhere in a page.
+    fn wide(sys: &System, op: OpRef) -> Option<[[u8; 16]; 2]>;
+    /// Whether the operand is a register, or lies at a multiple of `alignment`.
+    fn is_aligned(sys: &System, op: OpRef, alignment: u64) -> bool;
     /// The low bytes, as wide as `T`, with zeros or the register's other bytes above.
     fn low<T: Scalar>(sys: &System, op: OpRef) -> Option<[u8; 16]>;
 }
@@ -143,6 +151,14 @@ impl Source for Register {
         Some(super::xmm(sys, op.b()))
     }
     #[inline(always)]
+    fn wide(sys: &System, op: OpRef) -> Option<[[u8; 16]; 2]> {
+        Some([super::xmm(sys, op.b()), sys.cpu.ymm_high[op.b() & 15].to_le_bytes()])
+    }
+    #[inline(always)]
+    fn is_aligned(_: &System, _: OpRef, _: u64) -> bool {
+        true
+    }
+    #[inline(always)]
     fn low<T: Scalar>(sys: &System, op: OpRef) -> Option<[u8; 16]> {
         Some(super::xmm(sys, op.b()))
     }
@@ -159,6 +175,23 @@ impl<A: Address> Source for Memory<A> {
     fn unaligned(sys: &System, op: OpRef) -> Option<[u8; 16]> {
         let linear = A::linear(sys, op);
         if linear % PAGE_SIZE <= PAGE_SIZE - 16 { read_16(sys, linear) } else { None }
+    }
+    #[inline(always)]
+    fn wide(sys: &System, op: OpRef) -> Option<[[u8; 16]; 2]> {
+        let linear = A::linear(sys, op);
+        if linear % PAGE_SIZE > PAGE_SIZE - 32 {
+            return None;
+        }
+        let page = sys.tlb.page(linear, false)?;
+        let half = |at: u64| {
+            let (low, high): (u64, u64) = (page.read(linear.wrapping_add(at)), page.read(linear.wrapping_add(at + 8)));
+            (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+        };
+        Some([half(0), half(16)])
+    }
+    #[inline(always)]
+    fn is_aligned(sys: &System, op: OpRef, alignment: u64) -> bool {
+        A::linear(sys, op).is_multiple_of(alignment)
     }
     #[inline(always)]
     fn low<T: Scalar>(sys: &System, op: OpRef) -> Option<[u8; 16]> {
@@ -185,6 +218,24 @@ pub(super) fn write_16(sys: &System, linear: u64, v: u128, alignment: u64) -> bo
         Some(page) => {
             page.write(linear, v as u64);
             page.write(linear.wrapping_add(8), (v >> 64) as u64);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Writes thirty-two bytes at a multiple of `alignment`. `false` asks for the slow path.
+#[inline(always)]
+pub(super) fn write_32(sys: &System, linear: u64, v: [u128; 2], alignment: u64) -> bool {
+    if !linear.is_multiple_of(alignment) || linear % PAGE_SIZE > PAGE_SIZE - 32 {
+        return false;
+    }
+    match sys.tlb.page(linear, true) {
+        Some(page) => {
+            page.write(linear, v[0] as u64);
+            page.write(linear.wrapping_add(8), (v[0] >> 64) as u64);
+            page.write(linear.wrapping_add(16), v[1] as u64);
+            page.write(linear.wrapping_add(24), (v[1] >> 64) as u64);
             true
         }
         None => false,

@@ -17,7 +17,7 @@ use crate::simd::float::{F32, F64, Format, fast};
 /// Whether MXCSR masks everything, rounds to nearest, knows no DAZ and FTZ, and has PE set: then ordinary results are the
 /// host's, and change no flag.
 #[inline(always)]
-fn ordinary_mode(sys: &System) -> bool {
+pub(super) fn ordinary_mode(sys: &System) -> bool {
     sys.cpu.mxcsr & (!FLAGS | PE) == DEFAULT | PE
 }
 

@@ -1,4 +1,4 @@
-//! The common SSE instructions as handlers of their own.
+//! The common SSE and AVX instructions as handlers of their own.
 //!
 //! A handler does only what nearly always happens: SSE is enabled, memory is in the TLB and aligned as it must be,
 //! MXCSR is in its default mode with PE set, operands and results are ordinary. In every other case it executes the
@@ -10,11 +10,12 @@
 //! instruction's immediate byte in bits 39:32.
 
 mod address;
+mod avx;
 mod float;
 mod integer;
 mod moves;
 
-use iced_x86::Instruction;
+use iced_x86::{EncodingKind, Instruction};
 
 use crate::System;
 use crate::cpu::bits::{CR0_EM, CR0_TS, CR4_OSFXSR};
@@ -54,6 +55,9 @@ fn select_store<H: Store>(form: Form) -> Option<Handler> {
 
 /// Lowers `insn` if it is a common SSE instruction in a common form.
 pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    if insn.encoding() == EncodingKind::VEX {
+        return avx::lower(insn, b);
+    }
     let Some(place) = Place::of(insn, b.mode) else { return false };
     let code = insn.code();
     let handler = integer::lookup(code, place.form)
