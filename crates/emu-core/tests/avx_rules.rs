@@ -135,6 +135,8 @@ fn encodings_that_are_none() {
     assert_eq!(step(&mut avx1, |a| a.vpaddq(ymm1, ymm2, ymm3)), Some(6));
     assert_eq!(step(&mut avx1, |a| a.vpaddq(xmm1, xmm2, xmm3)), None);
     assert_eq!(step(&mut avx1, |a| a.vaddps(ymm1, ymm2, ymm3)), None);
+    // VPGATHERDD with 16-bit addresses, which can't be.
+    assert_eq!(run(&mut machine(), &[0x67, 0xc4, 0xe2, 0x61, 0x90, 0x0c, 0x97]), Some(6));
     // VPGATHERDD whose index is the destination, whose index is the mask, whose mask is the destination.
     for (vvvv, sib) in [(0x61, 0x8f), (0x69, 0x97), (0x71, 0x97)] {
         assert_eq!(run(&mut machine(), &[0xc4, 0xe2, vvvv, 0x90, 0x0c, sib]), Some(6));
@@ -326,6 +328,7 @@ fn restoring() {
     in_64_bits(&mut sys, |a| a.xrstor64(ptr(rdi)));
     assert_eq!((sys.cpu.xmm, sys.cpu.ymm_high, sys.cpu.mxcsr), ([0; 16], saved.1, 0x9f80));
     assert_eq!(sys.cpu.fpu.control(), 0x37f);
+    assert_eq!(sys.cpu.fpu, machine().cpu.fpu, "initial x87 state is FNINIT's, with registers of zero");
     // The compacted format has MXCSR in the component.
     sys.mem.write(DATA + 520, &(1u64 << 63 | 6).to_le_bytes());
     (sys.cpu.xmm[0], sys.cpu.regs[0]) = (5, 2);

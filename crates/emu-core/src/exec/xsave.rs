@@ -11,7 +11,7 @@ use crate::System;
 use crate::cpu::bits::{CR0_TS, CR4_OSXSAVE};
 use crate::cpu::model::Feature;
 use crate::cpu::{Cpu, Fault, Outcome, reg};
-use crate::fpu::Fpu;
+use crate::fpu::{Fpu, Unit};
 use crate::simd::float::env::{DEFAULT, WRITABLE};
 
 const X87: u64 = 1;
@@ -57,11 +57,16 @@ impl Cpu {
         if mask & AVX != 0 { 832 } else { 576 }
     }
 
+    /// x87 state in its initial configuration.
+    fn initial_x87(&self) -> Fpu {
+        Fpu::with_unit(Unit::of(self.model.kind))
+    }
+
     /// The components that are not in their initial configuration [SDM-1 13.6]. MXCSR does not count.
     fn components_in_use(&self) -> u64 {
         let used = |on: bool, bit: u64| if on { bit } else { 0 };
         let high = if self.mode.is_64() { 16 } else { 8 };
-        used(self.fpu != Fpu::new(), X87)
+        used(self.fpu != self.initial_x87(), X87)
             | used(self.xmm[..high].iter().any(|v| *v != 0), SSE)
             | used(self.ymm_high[..high].iter().any(|v| *v != 0), AVX)
     }
@@ -230,7 +235,7 @@ fn restore(sys: &mut System, insn: &Instruction, wide: bool, supervisor: bool) -
     let loaded = read_components(sys, &area, requested, requested & components, compacted)?;
     let n = count(sys);
     if requested & X87 != 0 {
-        sys.cpu.fpu = Fpu::new();
+        sys.cpu.fpu = sys.cpu.initial_x87();
         if let Some(image) = &loaded.x87 {
             sys.cpu.fpu.fxrstor(wide, image);
         }
