@@ -49,8 +49,6 @@ pub(super) struct Flat {
     /// The context that an exception has saved: RIP, RFLAGS, RSP.
     saved: Option<(u64, u64, u64)>,
     start: u64,
-    /// Upper halves of the YMM registers, which no instruction of a CPU without AVX can reach.
-    pub(super) upper: [u128; 16],
 }
 
 /// Physical address of a byte that cases may use.
@@ -75,7 +73,7 @@ impl Flat {
             avoid_fast_handlers(&mut sys);
         }
         let fresh = sys.cpu.clone();
-        Ok(Flat { sys, fresh, repeats: false, saved: None, start: 0, upper: [0; 16] })
+        Ok(Flat { sys, fresh, repeats: false, saved: None, start: 0 })
     }
 
     pub(super) fn load(&mut self, case: &Case) -> Result<(), TargetError> {
@@ -101,7 +99,6 @@ impl Flat {
         cpu.rip = rip;
         cpu.set_eflags((s.get(Reg::Rflags).unwrap_or(0) & case.status) as u32 | bits::IF | 2);
         vectors(cpu, s);
-        self.upper = std::array::from_fn(|i| s.ymm(i).unwrap_or_default()[1]);
         cpu.refresh_segments();
         self.repeats = super::repeats(&case.code, case.environment == Environment::Flat64);
         (self.saved, self.start) = (None, rip);
@@ -157,7 +154,7 @@ fn vectors(cpu: &mut Cpu, s: &State) {
     }
     cpu.fpu.set_abridged_tags(s.get(Reg::Ftw).unwrap_or(0) as u8);
     for i in 0..16 {
-        cpu.xmm[i] = s.ymm(i).unwrap_or_default()[0];
+        [cpu.xmm[i], cpu.ymm_high[i]] = s.ymm(i).unwrap_or_default();
     }
 }
 
@@ -202,6 +199,10 @@ fn tables(sys: &mut System) {
 fn registers(sys: &mut System) {
     let cpu = &mut sys.cpu;
     (cpu.cr0, cpu.cr3, cpu.cr4, cpu.efer) = (0x8001_0033, TABLES, 0x620, 0xD01);
+    if cpu.model.has(Feature::Xsave) {
+        cpu.cr4 |= bits::CR4_OSXSAVE;
+        cpu.xcr0 = if cpu.model.has(Feature::Avx) { 7 } else { 3 };
+    }
     cpu.seg = [Segment::null(0); 6];
     for s in [seg::ES, seg::SS, seg::DS] {
         cpu.seg[s] = descriptor(USER_DATA, DATA);

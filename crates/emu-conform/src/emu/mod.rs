@@ -111,7 +111,6 @@ impl Target for EmuTarget {
 
     fn read(&mut self, state: &mut State) -> Result<(), TargetError> {
         let environment = self.now;
-        let upper = self.flat.as_ref().map_or([0; 16], |f| f.upper);
         let constant = self.real.as_ref().map_or(0, |r| r.cr0);
         let sys = self.system()?;
         for place in state.places() {
@@ -121,7 +120,10 @@ impl Target for EmuTarget {
                 }
                 Place::Reg(reg) => state.set(reg, register(sys, reg, environment)),
                 Place::St(i) => state.set_st(i.into(), sys.cpu.fpu.st(i)),
-                Place::Ymm(i) => state.set_ymm(i.into(), [sys.cpu.xmm[usize::from(i)], upper[usize::from(i)]]),
+                Place::Ymm(i) => {
+                    let i = usize::from(i);
+                    state.set_ymm(i, [sys.cpu.xmm[i], sys.cpu.ymm_high[i]]);
+                }
                 Place::Byte(_) => {}
             }
         }
