@@ -23,11 +23,14 @@ pub(crate) enum Special {
 
 /// Looks at the prefixes and the opcode.
 pub(crate) fn special(mode: Mode, code: &[u8]) -> Special {
-    let (mut at, mut repeat) = (0, false);
+    let (mut at, mut repeat, mut null) = (0, false, false);
     while let Some(byte) = code.get(at) {
         match byte {
             0xF2 | 0xF3 => repeat = true,
-            0x26 | 0x2E | 0x36 | 0x3E | 0x64 | 0x65 | 0x66 | 0x67 | 0xF0 => {}
+            // FS and GS hold null selectors: what uses them gets its #GP before any other exception.
+            0x64 | 0x65 => null = true,
+            0x26 | 0x2E | 0x36 | 0x3E => null = false,
+            0x66 | 0x67 | 0xF0 => {}
             0x40..=0x4F if mode == Mode::User64 => {}
             _ => break,
         }
@@ -40,7 +43,7 @@ pub(crate) fn special(mode: Mode, code: &[u8]) -> Special {
         0x9C => Special::PushFlags,
         0x9D | 0xCF => Special::Refused("it may set the flag that the adapter steps by"),
         0xCE if narrow => Special::Into,
-        0x62 if narrow && next(1) < 0xC0 => Special::Bound,
+        0x62 if narrow && next(1) < 0xC0 && !null => Special::Bound,
         0x8E if next(1) >> 3 & 7 == 2 => Special::Refused("it holds off the trap that the adapter steps by"),
         0x17 if narrow => Special::Refused("it holds off the trap that the adapter steps by"),
         0xCD => Special::Refused("it calls the operating system"),
@@ -67,6 +70,7 @@ mod tests {
             (Mode::User32, &[0x48, 0x9C], Special::None),
             (Mode::User64, &[0x48, 0x9C], Special::PushFlags),
             (Mode::User32, &[0x62, 0x07], Special::Bound),
+            (Mode::User32, &[0x65, 0x62, 0x07], Special::None),
             (Mode::User64, &[0x62, 0x07], Special::None),
             (Mode::User64, &[0xD8, 0x00], Special::Float),
             (Mode::User64, &[0xCD, 0x80], Special::Refused("it calls the operating system")),

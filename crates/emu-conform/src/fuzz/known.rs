@@ -36,6 +36,14 @@ const RULES: &[Rule] = &[
         tiny_transcendental,
         "x87 transcendentals: where the result is about to underflow, UE and PE go with the last bit",
     ),
+    (
+        wide_element_in_32_bits,
+        "AMD: #UD for VPEXTRD and VPINSRD with VEX.W in 32-bit code; Intel ignores it there [SDM-2 2.3.5.2]",
+    ),
+    (
+        masked_store_of_nothing,
+        "MASKMOVQ and MASKMOVDQU with a mask of zeros: faults are the implementation's [SDM-2 MASKMOVQ]",
+    ),
     (loop_by_prefix, "AMD: F3h makes LOOPNE, and F2h LOOPE, the other of the two; nobody documents it"),
 ];
 
@@ -65,8 +73,9 @@ impl Difference<'_> {
 
 fn near_branch_of_16_bits(d: &Difference<'_>) -> bool {
     let branch = !matches!(d.insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
-    let narrow =
-        d.case.exception.is_some() || d.silicon(Reg::Rip) <= 0xFFFF || d.silicon(Reg::Rip) == d.case.address() + 5;
+    // A displacement of 16 bits makes the instruction shorter.
+    let shorter = d.case.address() + d.case.code.len() as u64 - 2;
+    let narrow = d.case.exception.is_some() || d.silicon(Reg::Rip) <= 0xFFFF || d.silicon(Reg::Rip) == shorter;
     d.case.environment == Environment::Flat64 && d.has_prefix(0x66) && branch && narrow
 }
 
@@ -102,14 +111,18 @@ fn sha_unaligned(d: &Difference<'_>) -> bool {
     sha && d.outcome.event == Event::Exception(13) && d.case.exception != Some(13)
 }
 
-/// Every 32-bit lane that differs is a NaN on both sides.
+/// Every lane that differs is a NaN on both sides.
 fn dot_product_of_nans(d: &Difference<'_>) -> bool {
-    let nan = |v: u128, lane: u32| (v >> (32 * lane)) as u32 & 0x7FFF_FFFF > 0x7F80_0000;
-    let lanes = |got: u128, want: u128| {
-        (0..4).all(|lane| (got ^ want) >> (32 * lane) & 0xFFFF_FFFF == 0 || nan(got, lane) && nan(want, lane))
+    let (bits, infinity) = match d.insn.mnemonic() {
+        Mnemonic::Dpps | Mnemonic::Vdpps => (32, 0x7F80_0000),
+        Mnemonic::Dppd | Mnemonic::Vdppd => (64, 0x7FF0_0000_0000_0000),
+        _ => return false,
     };
-    matches!(d.insn.mnemonic(), Mnemonic::Dpps | Mnemonic::Vdpps)
-        && d.found.event.is_none()
+    let lane = |v: u128, n: u32| v >> (bits * n) & (u128::MAX >> (128 - bits));
+    let nan = |v: u128, n: u32| lane(v, n) & (u128::MAX >> (129 - bits)) > infinity;
+    let lanes =
+        |got: u128, want: u128| (0..128 / bits).all(|n| lane(got, n) == lane(want, n) || nan(got, n) && nan(want, n));
+    d.found.event.is_none()
         && d.found
             .differences
             .iter()
@@ -118,7 +131,7 @@ fn dot_product_of_nans(d: &Difference<'_>) -> bool {
 
 fn transition_before_fault(d: &Difference<'_>) -> bool {
     let to_mmx = d.insn.op0_kind() == OpKind::Register && d.insn.op0_register().is_mm();
-    let place = |p: Place| matches!(p, Place::Reg(Reg::Ftw | Reg::Fsw));
+    let place = |p: Place| matches!(p, Place::Reg(Reg::Ftw | Reg::Fsw) | Place::St(_));
     to_mmx
         && d.case.exception == Some(19)
         && d.found.event.is_none()
@@ -126,10 +139,29 @@ fn transition_before_fault(d: &Difference<'_>) -> bool {
 }
 
 fn tiny_transcendental(d: &Difference<'_>) -> bool {
-    let flags = |x: &crate::Difference| x.place == Place::Reg(Reg::Fsw) && (x.got[0] ^ x.want[0]) & !0x230 == 0;
-    let near_zero = (0..8).any(|n| d.case.last.st(n).is_some_and(|v| v.sign_exp & 0x7FFF <= 1));
+    let place = |p: Place| matches!(p, Place::Reg(Reg::Fsw) | Place::St(_));
+    // A result that underflows unmasked has 6000h added to its exponent.
+    let tiny = |v: crate::F80| matches!(v.sign_exp & 0x7FFF, 0 | 1 | 0x5FF0..=0x6001) && v.sig != 0;
     d.case.tolerance == Tolerance::OneUlp
         && d.found.event.is_none()
-        && near_zero
-        && d.found.differences.iter().all(|x| x.undefined || flags(x))
+        && (0..8).any(|n| d.case.last.st(n).is_some_and(tiny))
+        && d.found.differences.iter().all(|x| place(x.place))
+}
+
+fn wide_element_in_32_bits(d: &Difference<'_>) -> bool {
+    let narrow = d.case.environment == Environment::Flat32 && d.case.exception == Some(6);
+    narrow && matches!(d.insn.mnemonic(), Mnemonic::Vpextrd | Mnemonic::Vpinsrd)
+}
+
+fn masked_store_of_nothing(d: &Difference<'_>) -> bool {
+    let masked = matches!(d.insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu);
+    let mask = match d.insn.op_register(d.insn.op_count() - 1) {
+        r if r.is_mm() => {
+            // MMn is physical register n; the registers of a case count from the top of the stack.
+            let top = d.case.initial.get(Reg::Fsw).unwrap_or(0) as usize >> 11 & 7;
+            u128::from(d.case.initial.st((r.number() + 8 - top) % 8).unwrap_or_default().sig) & 0x8080_8080_8080_8080
+        }
+        r => d.case.initial.ymm(r.number()).unwrap_or_default()[0] & 0x8080_8080_8080_8080_8080_8080_8080_8080,
+    };
+    masked && mask == 0 && d.case.exception.is_some() && d.outcome.event == Event::Retired
 }

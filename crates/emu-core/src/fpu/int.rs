@@ -105,7 +105,7 @@ pub fn to_bcd(a: F80, mode: Mode) -> ([u8; 10], u16) {
     if exp - 16383 >= 63 {
         return (BCD_INDEFINITE, IE);
     }
-    let (mut magnitude, flags) = to_magnitude(sign, exp, sig, mode);
+    let (mut magnitude, flags) = if sig == 0 { (0, 0) } else { to_magnitude(sign, exp, sig, mode) };
     if magnitude > 999_999_999_999_999_999 {
         return (BCD_INDEFINITE, IE);
     }
@@ -116,7 +116,7 @@ pub fn to_bcd(a: F80, mode: Mode) -> ([u8; 10], u16) {
         magnitude /= 100;
     }
     b[9] = (sign >> 8) as u8;
-    (b, if sig == 0 { 0 } else { flags })
+    (b, flags)
 }
 
 #[cfg(test)]
@@ -150,6 +150,8 @@ mod tests {
         assert_eq!(to_bcd(from_bcd(digits), Mode::Nearest), (digits, 0));
         let too_big = from_int(1_000_000_000_000_000_000);
         assert_eq!(to_bcd(too_big, Mode::Nearest), (BCD_INDEFINITE, IE));
-        assert_eq!(to_bcd(F80::zero(0x8000), Mode::Up).0[9], 0x80);
+        for mode in [Mode::Nearest, Mode::Up, Mode::Down, Mode::Zero] {
+            assert_eq!(to_bcd(F80::zero(0x8000), mode), ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80], 0));
+        }
     }
 }

@@ -38,6 +38,22 @@ impl System {
         self.finish_slow(op, outcome.map(|()| None))
     }
 
+    /// A write that is only checked.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn slow_check(&mut self, op: OpRef, lin: u64, size: u64) -> bool {
+        self.at = Some(op);
+        let access = Access::data(self.cpu.cpl, true);
+        let outcome = self.checked_linear(lin, size, access).and_then(|lin| {
+            self.translate(lin, access)?;
+            if !stays_in_page(lin, size) {
+                self.translate(self.next_page(lin), access)?;
+            }
+            Ok(())
+        });
+        self.finish_slow(op, outcome.map(|()| None))
+    }
+
     /// A segment check of a handler failed: finds out which fault it is.
     #[cold]
     #[inline(never)]

@@ -47,11 +47,12 @@ pub(crate) fn enter(sys: &System) -> Outcome {
     Ok(())
 }
 
-/// How many halves the instruction works on: 2 if any operand is a YMM register.
+/// How many halves the instruction works on: 2 if any operand is a YMM register, or as large in memory (the source of a
+/// narrowing conversion, whose destination is an XMM register).
 #[inline]
 pub(crate) fn width(insn: &Instruction) -> usize {
     let is_wide = |n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_ymm();
-    if (0..insn.op_count()).any(is_wide) { 2 } else { 1 }
+    if (0..insn.op_count()).any(is_wide) || insn.memory_size().size() == 32 { 2 } else { 1 }
 }
 
 /// Number of the last operand that is not an immediate: the source that may be in memory.

@@ -183,7 +183,8 @@ impl MemoryOperand {
     /// The memory operand of `insn`; `None` if no specialised handler can take it.
     pub(super) fn of(insn: &Instruction, mode: Mode) -> Option<MemoryOperand> {
         let segment = segment_index(insn.memory_segment());
-        let plain = segment < seg::FS;
+        // CS is never writable outside of 64-bit code, and whether the operand is written is not known here.
+        let plain = segment < seg::FS && (segment != seg::CS || mode.has(Mode::CODE64));
         let displacement = insn.memory_displacement64();
         let size = address_size(insn);
         let imm = displacement as u32;

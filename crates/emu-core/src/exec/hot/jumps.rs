@@ -7,12 +7,15 @@ use super::moves::condition;
 use super::stack::{PushWidth, push_value};
 use super::width::{Width, field, load};
 use crate::System;
-use crate::cpu::{Mode, reg};
+use crate::cpu::{Mode, reg, seg};
 use crate::engine::{Builder, Edge, Handler, OpRef, goto};
 use crate::mem::Scalar;
+use crate::system::is_canonical;
 
 /// Size of the instruction pointer.
 pub(super) trait Ip {
+    /// Its size in bytes.
+    const SIZE: u64;
     /// Follows an edge: RIP moves on; the answer is the op to go on with.
     fn follow(sys: &mut System, edge: Edge) -> OpRef;
     /// `v` as wide as the instruction pointer.
@@ -21,6 +24,7 @@ pub(super) trait Ip {
 
 pub(super) struct Ip16;
 impl Ip for Ip16 {
+    const SIZE: u64 = 2;
     #[inline(always)]
     fn follow(sys: &mut System, edge: Edge) -> OpRef {
         let to = sys.cpu.rip.wrapping_add(edge.delta as u64);
@@ -36,6 +40,7 @@ impl Ip for Ip16 {
 
 pub(super) struct Ip32;
 impl Ip for Ip32 {
+    const SIZE: u64 = 4;
     #[inline(always)]
     fn follow(sys: &mut System, edge: Edge) -> OpRef {
         sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as u64) & 0xFFFF_FFFF;
@@ -49,6 +54,7 @@ impl Ip for Ip32 {
 
 pub(super) struct Ip64;
 impl Ip for Ip64 {
+    const SIZE: u64 = 8;
     #[inline(always)]
     fn follow(sys: &mut System, edge: Edge) -> OpRef {
         sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as i64 as u64);
@@ -107,8 +113,22 @@ fn call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     goto!(sys, to)
 }
 
+/// Whether near code may go on at an address of `size` bytes that it has computed; raises #GP(0) if not. Only 64-bit code
+/// has addresses of 8 bytes, and they must be canonical before anything is changed [SDM-2 JMP, CALL, RET].
+#[inline(always)]
+fn may_go(sys: &mut System, op: OpRef, size: u64, target: u64) -> bool {
+    if size == 8 && !is_canonical(target) {
+        sys.segment_fault(op, seg::CS);
+        return false;
+    }
+    true
+}
+
 fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     let target = I::cut(sys.cpu.regs[op.a() & 15]);
+    if !may_go(sys, op, P::Value::SIZE, target) {
+        return;
+    }
     let back = I::cut(sys.cpu.rip.wrapping_add(op.imm().into()));
     if !push_value::<P>(sys, op, back) {
         return;
@@ -118,13 +138,20 @@ fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
 }
 
 fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
-    sys.cpu.rip = I::cut(sys.cpu.regs[op.a() & 15]);
+    let target = I::cut(sys.cpu.regs[op.a() & 15]);
+    if !may_go(sys, op, I::SIZE, target) {
+        return;
+    }
+    sys.cpu.rip = target;
     goto!(sys, sys.engine.lookup_op)
 }
 
 fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
     let Some(target) = load::<W>(sys, op, lin) else { return };
+    if !may_go(sys, op, W::SIZE, target) {
+        return;
+    }
     sys.cpu.rip = target;
     goto!(sys, sys.engine.lookup_op)
 }
@@ -133,6 +160,9 @@ fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
 fn call_mem<P: PushWidth, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, P::Value::SIZE, false) else { return };
     let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    if !may_go(sys, op, P::Value::SIZE, target) {
+        return;
+    }
     let back = P::Value::cut(sys.cpu.rip.wrapping_add(op.wide(1)));
     if !push_value::<P>(sys, op, back) {
         return;
@@ -146,19 +176,24 @@ fn ret<P: PushWidth>(sys: &mut System, op: OpRef) {
     let sp = P::stack_pointer(sys);
     let Some(lin) = P::linear(sys, op, sp, false) else { return };
     let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    if !may_go(sys, op, P::Value::SIZE, target) {
+        return;
+    }
     P::set_stack_pointer(sys, sp.wrapping_add(P::Value::SIZE + u64::from(op.imm())));
     sys.cpu.rip = target;
     goto!(sys, sys.engine.lookup_op)
 }
 
-/// Whether the operand size of a near branch is that of the mode, so that nothing is cut off.
+/// Whether the operand size of a near branch is that of the mode, so that nothing is cut off, and whether an edge can hold
+/// the way to its target: from the block's start it may be some bytes more than the 2 GiB that the branch itself can go.
 pub(super) fn is_natural(insn: &Instruction, mode: Mode) -> bool {
     let size = match insn.op0_kind() {
         OpKind::NearBranch16 => 16,
         OpKind::NearBranch32 => 32,
         _ => 64,
     };
-    size == mode.bitness()
+    let target = insn.near_branch_target() as i64;
+    size == mode.bitness() && (size != 64 || i64::from(target as i32) == target)
 }
 
 /// From the block's start to where a branch of `insn` leads.

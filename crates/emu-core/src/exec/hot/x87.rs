@@ -131,12 +131,16 @@ fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
         return;
     }
     let flags = S::prepare(sys);
-    if flags & KEPT_BACK == 0 {
-        let bits = sys.scratch;
-        let Some(lin) = A::lin(sys, op, <S::Bits>::SIZE, true) else { return };
-        if !store::<S::Bits>(sys, op, lin, bits) {
-            return;
-        }
+    let bits = sys.scratch;
+    let Some(lin) = A::lin(sys, op, <S::Bits>::SIZE, true) else { return };
+    // Memory is checked even if nothing is stored.
+    let good = if flags & KEPT_BACK == 0 {
+        store::<S::Bits>(sys, op, lin, bits)
+    } else {
+        sys.slow_check(op, lin, <S::Bits>::SIZE)
+    };
+    if !good {
+        return;
     }
     note_memory::<A>(sys, op);
     sys.cpu.fpu.finish_store(flags as u16, flags & KEPT_BACK == 0, op.a() as u8);

@@ -70,11 +70,13 @@ fn constant(sys: &mut System, insn: &Instruction) -> Outcome {
     end(sys, insn)
 }
 
-/// A store to memory: prepared, written (which may fault), and only then done.
+/// A store to memory of `size` bytes: prepared, written (which may fault), and only then done. Memory is checked even if
+/// an unmasked exception keeps the result back (measured on an AMD Zen 5).
 #[inline]
 fn store<T: Copy>(
     sys: &mut System,
     insn: &Instruction,
+    size: u64,
     pops: u8,
     prepare: impl Fn(&Fpu) -> Store<T>,
     write: impl Fn(&mut System, usize, u64, T) -> Outcome,
@@ -82,8 +84,9 @@ fn store<T: Copy>(
     ready(sys)?;
     let (s, offset) = place(sys, insn);
     let store = prepare(&sys.cpu.fpu);
-    if let Some(v) = store.value {
-        write(sys, s, offset, v)?;
+    match store.value {
+        Some(v) => write(sys, s, offset, v)?,
+        None => sys.probe(s, offset, size, true).map(|_| ())?,
     }
     note_instruction(sys);
     note_operand(sys, s, offset);
@@ -92,24 +95,24 @@ fn store<T: Copy>(
 }
 
 fn fst_m32<const POPS: u8>(sys: &mut System, insn: &Instruction) -> Outcome {
-    store(sys, insn, POPS, Fpu::prepare_f32, System::write)
+    store(sys, insn, 4, POPS, Fpu::prepare_f32, System::write)
 }
 
 fn fst_m64<const POPS: u8>(sys: &mut System, insn: &Instruction) -> Outcome {
-    store(sys, insn, POPS, Fpu::prepare_f64, System::write)
+    store(sys, insn, 8, POPS, Fpu::prepare_f64, System::write)
 }
 
 fn fstp_m80(sys: &mut System, insn: &Instruction) -> Outcome {
-    store(sys, insn, 1, Fpu::prepare_f80, write_f80)
+    store(sys, insn, 10, 1, Fpu::prepare_f80, write_f80)
 }
 
 fn fbstp(sys: &mut System, insn: &Instruction) -> Outcome {
-    store(sys, insn, 1, Fpu::prepare_bcd, |sys, s, offset, v| sys.write_bytes(s, offset, &v))
+    store(sys, insn, 10, 1, Fpu::prepare_bcd, |sys, s, offset, v| sys.write_bytes(s, offset, &v))
 }
 
 fn fist<T: Scalar, const POPS: u8, const TRUNCATE: bool>(sys: &mut System, insn: &Instruction) -> Outcome {
     let prepare = |fpu: &Fpu| fpu.prepare_int(8 * T::SIZE as u32, TRUNCATE);
-    store(sys, insn, POPS, prepare, |sys, s, offset, v| sys.write(s, offset, T::from_u64(v as u64)))
+    store(sys, insn, T::SIZE, POPS, prepare, |sys, s, offset, v| sys.write(s, offset, T::from_u64(v as u64)))
 }
 
 fn fst_sti<const POPS: u8>(sys: &mut System, insn: &Instruction) -> Outcome {

@@ -77,7 +77,8 @@ impl Place {
             }
             return (address_size(insn) == 8).then_some(Form::Flat64);
         }
-        (address_size(insn) == 4).then_some(Form::Flat32)
+        // CS is not writable, and this form does not know whether the operand is written.
+        (address_size(insn) == 4 && segment != seg::CS).then_some(Form::Flat32)
     }
 }
 
