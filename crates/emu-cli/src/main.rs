@@ -12,11 +12,13 @@ mod disk;
 mod replay;
 mod run;
 mod terminal;
+mod vm;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use disk::DiskArgs;
 use replay::ReplayArgs;
 use run::{Failure, RunArgs};
+use vm::VmArgs;
 
 /// A PC in software: exact, deterministic, fast.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ enum Verb {
     Replay(Box<ReplayArgs>),
     /// Look at disk images, convert, make, change and repair them.
     Disk(DiskArgs),
+    /// Take over machines of other products.
+    Vm(VmArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +61,7 @@ fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
         Verb::Run(args) => run::run(*args, script()?),
         Verb::Replay(args) => replay::replay(&args, script()?),
         Verb::Disk(args) => disk::run(args),
+        Verb::Vm(args) => vm::run(&args),
     }
 }
 

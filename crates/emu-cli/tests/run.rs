@@ -35,7 +35,7 @@ fn unusable_files_exit_with_3() {
     let qcow = dir.file("q.img", b"QFI\xFB\0\0\0\x03");
     let odd = dir.file("odd.img", &[0; 512 * 7]);
     check(&["/nonexistent/x.img"], 3, "no such file or directory");
-    check(&[&dir.0.to_string_lossy()], 3, "is a directory");
+    check(&[&dir.0.to_string_lossy()], 3, "describes no machine");
     check(&[&empty], 3, "is empty");
     check(&[&ragged], 3, "truncated");
     check(&[&qcow], 3, "qcow2");

@@ -13,6 +13,7 @@ mod report;
 pub mod screen;
 #[cfg(test)]
 mod testing;
+pub mod vm;
 
 pub use machine::{BuildError, Machine, OutputError};
 pub use report::describe_cpu;

@@ -8,7 +8,7 @@ mod convert;
 mod extract;
 mod info;
 mod map;
-mod progress;
+pub(crate) mod progress;
 mod resume;
 mod show;
 
@@ -65,7 +65,7 @@ fn failure(e: ImageError) -> Failure {
 }
 
 /// Prints to the standard output; a reader that went away is no error.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

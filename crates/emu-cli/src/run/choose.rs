@@ -8,6 +8,7 @@ use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect
 
 use super::args::RunArgs;
 use super::exit::Failure;
+use super::foreign::describe;
 
 /// A boot sector in a smaller file than this stands on a diskette: no hard disk was ever that small.
 const SMALLEST_DISK: u64 = COMMON_FLOPPY;
@@ -18,24 +19,34 @@ const COMMON_FLOPPY: u64 = 1_474_560;
 pub(super) struct Chosen {
     pub(super) machine: Machine,
     pub(super) summary: String,
+    /// What the owner of another product's machine must know.
+    pub(super) notes: Vec<String>,
 }
 
 /// Builds the machine that the arguments describe.
 pub(super) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
-    let mut config = load_files(&args.machine)?;
+    let described = match &args.image {
+        Some(image) => describe(&image.path, &args.machine)?,
+        None => None,
+    };
+    let is_described = described.is_some();
+    let (mut config, notes) = match described {
+        Some(d) => (d.config, d.notes),
+        None => (load_files(&args.machine)?, Vec::new()),
+    };
     apply(args, &mut config);
     let what = match &args.image {
-        Some(image) => attach(&mut config, image)?,
+        Some(image) if !is_described => attach(&mut config, image)?,
         None if asks_for_nothing(&config) => {
             config.demo = Some(test_roms::demo_image());
             "the demo; give an image to boot that".into()
         }
-        None => describe_boot(&config),
+        _ => describe_boot(&config),
     };
     kernel_options(args, &mut config)?;
     let machine = Machine::new(config)?;
     let summary = format!("{what} on a {}", describe_machine(&machine.config));
-    Ok(Chosen { machine, summary })
+    Ok(Chosen { machine, summary, notes })
 }
 
 /// Whether there is nothing to start but the demo: not even an empty drive or firmware was asked for.

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod choose;
 pub(crate) mod exit;
+mod foreign;
 pub(crate) mod signals;
 
 pub(crate) use args::{RunArgs, script_of};
@@ -29,6 +30,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     }
     let chosen = choose(&args)?;
     if !args.quiet {
+        chosen.notes.iter().for_each(|n| say!("emu: note: {n}"));
         say!("emu: {}", chosen.summary);
     }
     let config = chosen.machine.config.clone();

@@ -13,6 +13,7 @@ use crate::image::{ImageSpec, Mode, Parents, parse_format, reason};
 
 /// The keys of the top level.
 const KEYS: &[&str] = &[
+    "name",
     "board",
     "cpu",
     "memory",
@@ -27,15 +28,19 @@ const KEYS: &[&str] = &[
     "disk",
     "cdrom",
     "serial",
+    "origin",
 ];
 /// The keys of `[[floppy]]`, `[[disk]]` and `[[cdrom]]`.
-const DRIVE_KEYS: &[&str] = &["image", "mode", "size"];
+const DRIVE_KEYS: &[&str] = &["image", "mode", "size", "format", "parents", "snapshot"];
 /// The keys of `[kernel]`.
 const KERNEL_KEYS: &[&str] = &["image", "initrd", "append", "modules"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
+    /// What the owner calls the machine; for people only.
+    #[expect(dead_code, reason = "read so that a wrong type is refused")]
+    name: Option<String>,
     board: Option<BoardKind>,
     cpu: Option<String>,
     memory: Option<SizeValue>,
@@ -54,6 +59,9 @@ struct File {
     cdrom: Vec<Drive>,
     #[serde(default)]
     serial: Vec<String>,
+    /// Where an imported machine came from, with what emu keeps of it without using it.
+    #[expect(dead_code, reason = "kept for its owner")]
+    origin: Option<Table>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -258,6 +266,7 @@ mod tests {
 
     /// Every key at once: what [`KEYS`] lists is what the file can hold.
     const FULL: &str = r#"
+        name = "dos"
         board = "pc"
         cpu = "486,-fpu"
         memory = "16M"
@@ -269,9 +278,10 @@ mod tests {
         boot = "ca"
         serial = ["null", "tcp:localhost:1,server"]
         kernel = { image = "/k", initrd = "/i", append = "a b", modules = ["/m x y"] }
-        floppy = [{ image = "/a.img", mode = "read", size = "1440K" }, {}]
+        floppy = [{ image = "/a.img", mode = "read", size = "1440K", format = "raw", parents = "anywhere", snapshot = "s" }, {}]
         disk = [{ image = "/c.img", mode = "write", size = 1024 }]
         cdrom = [{}]
+        origin = { product = "VMware", anything = 1 }
     "#;
 
     #[test]

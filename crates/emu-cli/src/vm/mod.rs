@@ -1,0 +1,127 @@
+//! `emu vm`: machines of other products.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use emu_machine::image::Kind;
+use emu_machine::vm::{Disks, Note, Plan, VmError, make_folder, plan, read_machine};
+use serde_json::json;
+
+use crate::disk::progress;
+use crate::run::Failure;
+
+/// Machines of other products.
+#[derive(Debug, Args)]
+pub(crate) struct VmArgs {
+    #[command(subcommand)]
+    verb: VmVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum VmVerb {
+    /// Make an emu machine of another product's: VMware, OVF, Hyper-V, libvirt, or a QEMU command line.
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// The description (.vmx, .ovf, .xml, a text with a QEMU command), or the folder that it is in.
+    path: PathBuf,
+
+    /// The new machine's folder; by default the machine's name with .emu, beside the description.
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+
+    /// Copy the disks into the folder, instead of keeping what the guest writes over the originals.
+    #[arg(long)]
+    copy: bool,
+
+    /// Copy the disks in this format.
+    #[arg(long, value_name = "FORMAT", value_parser = format_of)]
+    convert: Option<Kind>,
+
+    /// Only say what would be made.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Tell it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn format_of(text: &str) -> Result<Kind, String> {
+    emu_machine::image::parse_format(text).map_err(|e| e.to_string())
+}
+
+/// Runs one command; returns the exit code.
+pub(crate) fn run(args: &VmArgs) -> Result<u8, Failure> {
+    let VmVerb::Import(args) = &args.verb;
+    import(args)
+}
+
+fn import(args: &ImportArgs) -> Result<u8, Failure> {
+    let plan = plan(read_machine(&args.path).map_err(failure)?);
+    let folder = args.output.clone().unwrap_or_else(|| default_folder(&plan));
+    let disks = match (args.convert, args.copy) {
+        (Some(kind), _) => Disks::Copy(kind),
+        (None, true) => Disks::Copy(Kind::Qcow2),
+        (None, false) => Disks::InPlace,
+    };
+    if args.dry_run {
+        tell(args, &plan, None, &[]);
+        return Ok(0);
+    }
+    let bar = progress::bar(0, args.json);
+    let made = make_folder(&plan, &folder, disks, &mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let made = made.map_err(failure)?;
+    tell(args, &plan, Some(&folder), &made.notes);
+    Ok(0)
+}
+
+/// Beside the description: the machine's name, as far as it can be a file's.
+fn default_folder(plan: &Plan) -> PathBuf {
+    let safe = |c: char| if c.is_alphanumeric() || " ._-()".contains(c) { c } else { '_' };
+    let name: String = plan.name().chars().map(safe).take(100).collect();
+    let name = name.trim().trim_start_matches('.');
+    let name = if name.is_empty() { "machine" } else { name };
+    plan.foreign().file.parent().unwrap_or(Path::new("")).join(format!("{name}.emu"))
+}
+
+fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
+    let notes: Vec<&Note> = plan.notes.iter().chain(more).collect();
+    if args.json {
+        let value = json!({
+            "name": plan.name(),
+            "product": plan.foreign().product.name(),
+            "folder": folder.map(|f| f.to_string_lossy()),
+            "drives": plan.drives.iter().map(|d| json!({ "place": d.place, "image": d.source })).collect::<Vec<_>>(),
+            "notes": notes.iter().map(|n| json!({ "about": n.about, "text": n.text })).collect::<Vec<_>>(),
+        });
+        crate::disk::print(&format!("{value:#}\n"));
+        return;
+    }
+    let mut text = format!("{}, a machine of {}\n", plan.name(), plan.foreign().product.name());
+    for drive in &plan.drives {
+        let image = drive.source.as_ref().map_or("empty".into(), |s| s.display().to_string());
+        text.push_str(&format!("  {:<10} {image}\n", drive.place));
+    }
+    for note in notes {
+        text.push_str(&format!("  note: {}: {}\n", note.about, note.text));
+    }
+    if let Some(folder) = folder {
+        text.push_str(&format!("made {0}; start it with: emu run \"{0}\"\n", folder.display()));
+    }
+    crate::disk::print(&text);
+}
+
+/// What to say and with which code.
+pub(crate) fn failure(e: VmError) -> Failure {
+    match e {
+        VmError::File { .. } => Failure::host(e),
+        e => Failure::file(e),
+    }
+}

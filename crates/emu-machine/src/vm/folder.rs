@@ -1,0 +1,150 @@
+//! Machine folders: a `machine.toml`, and beside it what the guest writes.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::foreign::DriveKind;
+use super::plan::{ChosenImage, Plan, PlannedDrive};
+use super::{Note, VmError, ova};
+use crate::image::ops::{self, Conversion, NewImage};
+use crate::image::{Disk, ImageError, Kind, Options, Parents};
+
+/// The file that makes a folder a machine.
+pub const MACHINE: &str = "machine.toml";
+
+/// What becomes of the disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disks {
+    /// They stay where they are, and are never written: the folder gets a qcow2 image over each.
+    #[default]
+    InPlace,
+    /// The folder gets a copy of each, in a format.
+    Copy(Kind),
+}
+
+/// What was made.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// The folder's `machine.toml`.
+    pub file: PathBuf,
+    /// Images of the folder with what they stand for.
+    pub images: Vec<(PathBuf, PathBuf)>,
+    /// What the owner must know beside the plan's notes.
+    pub notes: Vec<Note>,
+}
+
+/// Makes the folder `folder`, where nothing may be yet. `each` hears of bytes that were copied, of all there are.
+///
+/// # Errors
+/// [`VmError`]; then there is no new folder.
+pub fn make_folder(plan: &Plan, folder: &Path, disks: Disks, each: &mut dyn FnMut(u64, u64)) -> Result<Made, VmError> {
+    if folder.exists() {
+        return Err(VmError::invalid(folder, "is there already: choose another folder with --output"));
+    }
+    std::fs::create_dir_all(folder).map_err(|e| VmError::file(folder, &e))?;
+    let made = fill(plan, folder, disks, each);
+    if made.is_err() {
+        // Everything in it was made just now.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    made
+}
+
+fn fill(plan: &Plan, folder: &Path, disks: Disks, each: &mut dyn FnMut(u64, u64)) -> Result<Made, VmError> {
+    let mut made = Made { file: folder.join(MACHINE), ..Made::default() };
+    let mut chosen: Vec<Option<ChosenImage>> = Vec::new();
+    let unpacked = unpack(plan, folder, each)?;
+    for (n, drive) in plan.drives.iter().enumerate() {
+        let name = drive.source.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+        let inside = name.and_then(|n| unpacked.get(&n)).cloned();
+        let drive = &PlannedDrive { source: inside.or(drive.source.clone()), ..drive.clone() };
+        chosen.push(take_drive(n, drive, folder, disks, &mut made, each)?);
+    }
+    let text = plan.toml(|n, _| chosen[n].clone());
+    std::fs::write(&made.file, text).map_err(|e| VmError::file(&made.file, &e))?;
+    Ok(made)
+}
+
+/// The disks of an OVA come into the folder first: in the archive nothing can be put over them.
+fn unpack(plan: &Plan, folder: &Path, each: &mut dyn FnMut(u64, u64)) -> Result<BTreeMap<String, PathBuf>, VmError> {
+    let file = &plan.foreign().file;
+    let mut head = [0; 512];
+    let read = std::fs::File::open(file).and_then(|mut f| f.read(&mut head)).unwrap_or(0);
+    if !ova::is_archive(&head[..read]) {
+        return Ok(BTreeMap::new());
+    }
+    let name = |d: &PlannedDrive| Some(d.source.as_deref()?.file_name()?.to_string_lossy().into_owned());
+    let names: Vec<String> = plan.drives.iter().filter_map(name).collect();
+    ova::unpack(file, &names, folder, each)
+}
+
+/// What stands in the `machine.toml` for one drive.
+fn take_drive(
+    n: usize,
+    drive: &PlannedDrive,
+    folder: &Path,
+    disks: Disks,
+    made: &mut Made,
+    each: &mut dyn FnMut(u64, u64),
+) -> Result<Option<ChosenImage>, VmError> {
+    let Some(source) = &drive.source else { return Ok(None) };
+    if !source.exists() {
+        // A removable medium that is gone is an empty drive; a disk that is gone is no machine.
+        if drive.kind == DriveKind::Disk {
+            return Err(VmError::invalid(source, format!("the image of {} is not there: bring it along", drive.place)));
+        }
+        made.notes.push(Note {
+            about: drive.place.clone(),
+            text: format!("{} is not there: the drive is empty", source.display()),
+        });
+        return Ok(None);
+    }
+    let source = source.canonicalize().map_err(|e| VmError::file(source, &e))?;
+    if drive.kind == DriveKind::Cd || drive.read_only {
+        return Ok(Some(ChosenImage { path: source, mode: "read", anywhere: true }));
+    }
+    let (kind, name) = match disks {
+        Disks::InPlace => (Kind::Qcow2, format!("{}.qcow2", drive_name(n, drive))),
+        Disks::Copy(kind) => (kind, format!("{}.{}", drive_name(n, drive), extension(kind))),
+    };
+    let path = folder.join(&name);
+    make_image(&source, &path, kind, disks, each).map_err(|e| VmError::Image(Box::new(e)))?;
+    made.images.push((path, source));
+    Ok(Some(ChosenImage { path: name.into(), mode: "write", anywhere: disks == Disks::InPlace }))
+}
+
+/// `disk0-scsi0-1`: unique, and its owner sees what it was.
+fn drive_name(n: usize, drive: &PlannedDrive) -> String {
+    let kind = if drive.kind == DriveKind::Floppy { "floppy" } else { "disk" };
+    format!("{kind}{n}-{}", drive.place.replace(':', "-"))
+}
+
+fn extension(kind: Kind) -> &'static str {
+    if kind == Kind::Raw { "img" } else { kind.name() }
+}
+
+fn make_image(
+    source: &Path,
+    path: &Path,
+    kind: Kind,
+    disks: Disks,
+    each: &mut dyn FnMut(u64, u64),
+) -> Result<(), ImageError> {
+    let anywhere = Options { parents: Parents::Anywhere, ..Options::default() };
+    let mut from = Disk::open(source, &anywhere)?;
+    let mut new = NewImage::new(kind, from.size());
+    new.parents = Parents::Anywhere;
+    if disks == Disks::InPlace {
+        new.parent = Some((source.display().to_string(), Some(from.kind())));
+        return ops::create(path, &new);
+    }
+    ops::create(path, &new)?;
+    let mut to = Disk::open(path, &Options { write: true, format: Some(kind), ..anywhere })?;
+    let all = from.size();
+    ops::convert(&mut from, &mut to, Conversion::default(), &mut |_, copied| {
+        each(copied.done, all);
+        Ok(())
+    })?;
+    Ok(())
+}
