@@ -8,6 +8,7 @@ macro_rules! say {
     }};
 }
 
+mod conform;
 mod disk;
 mod replay;
 mod run;
@@ -15,6 +16,7 @@ mod terminal;
 mod vm;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use conform::{ConformArgs, ReportArgs};
 use disk::DiskArgs;
 use replay::ReplayArgs;
 use run::{Failure, RunArgs};
@@ -38,6 +40,10 @@ enum Verb {
     Disk(DiskArgs),
     /// Take over machines of other products.
     Vm(VmArgs),
+    /// Test the CPU, or another one, with suites of captured cases
+    Conform(Box<ConformArgs>),
+    /// Work with the reports of `emu conform`
+    Report(Box<ReportArgs>),
 }
 
 fn main() -> std::process::ExitCode {
@@ -62,6 +68,8 @@ fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
         Verb::Replay(args) => replay::replay(&args, script()?),
         Verb::Disk(args) => disk::run(args),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Conform(args) => conform::conform(&args),
+        Verb::Report(args) => conform::report(&args),
     }
 }
 
@@ -74,6 +82,7 @@ impl AugmentHelp for RunArgs {
     fn augment_help(command: clap::Command) -> clap::Command {
         let with_codes = |verb: clap::Command| verb.after_help(run::exit_codes_help());
         let commands = command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes);
+        let commands = commands.mut_subcommand("conform", |verb| verb.after_help(conform::exit_codes_help()));
         commands.mut_subcommand("disk", |disk| disk.after_help(disk::exit_codes_help()))
     }
 }

@@ -24,19 +24,21 @@ pub struct Comparison {
     pub event: Option<(Event, Event)>,
     /// Places that differ; those in undefined bits only too.
     pub differences: Vec<Difference>,
+    /// Memory was written that the case does not mention. [`compare`] can't know; who asked [`crate::Target::strayed`] does.
+    pub strayed: bool,
 }
 
 impl Comparison {
     /// Every bit is as the case says.
     #[must_use]
     pub fn strict(&self) -> bool {
-        self.event.is_none() && self.differences.is_empty()
+        self.event.is_none() && !self.strayed && self.differences.is_empty()
     }
 
     /// Every bit that is defined is as the case says.
     #[must_use]
     pub fn masked(&self) -> bool {
-        self.event.is_none() && self.differences.iter().all(|d| d.undefined)
+        self.event.is_none() && !self.strayed && self.differences.iter().all(|d| d.undefined)
     }
 }
 
@@ -46,7 +48,7 @@ impl Comparison {
 pub fn compare(case: &Case, outcome: &Outcome) -> Comparison {
     let want = expected_event(case);
     let event = (want != outcome.event).then_some((want, outcome.event));
-    let mut found = Comparison { event, differences: Vec::new() };
+    let mut found = Comparison { event, ..Comparison::default() };
     registers(case, outcome, &mut found.differences);
     memory(case, outcome, &mut found.differences);
     if !found.differences.is_empty() {

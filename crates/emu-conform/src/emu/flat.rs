@@ -67,6 +67,7 @@ impl Flat {
             return Err(TargetError::Unsupported(text.into()));
         }
         let mut sys = bare_system(model, RAM, |mem| mem.map(0, RAM, Memory::Pool(0)))?;
+        sys.expect_short_runs(1);
         tables(&mut sys);
         registers(&mut sys);
         if decoded {

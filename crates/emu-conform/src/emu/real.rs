@@ -12,6 +12,9 @@ use crate::{Case, End, Event, Reg, TargetError};
 const RAM: u64 = 0x11_0000;
 /// Ticks after which a case that waits for a halt is given up: far more than the longest REP of the suites takes.
 const PATIENCE: u64 = 140_000;
+/// Cases after which decoded code is thrown away: their leftovers would slow down what comes next.
+const FORGET: u32 = 256;
+const EMPTY: [u8; 4096] = [0; 4096];
 /// Bits of CR0 that have a meaning in real mode; the rest of what a case gives is only kept.
 const CR0_KNOWN: u64 = 0x1E;
 
@@ -24,6 +27,7 @@ pub(super) struct Real {
     /// Addresses that hold something of the last case.
     touched: Vec<u64>,
     repeats: bool,
+    loads: u32,
 }
 
 /// CR0 as software would see it: known bits from the CPU, the others as they were loaded.
@@ -42,7 +46,7 @@ impl Real {
             avoid_fast_handlers(&mut sys);
         }
         let fresh = sys.cpu.clone();
-        Ok(Real { sys, fresh, decoded, cr0: 0, touched: Vec::new(), repeats: false })
+        Ok(Real { sys, fresh, decoded, cr0: 0, touched: Vec::new(), repeats: false, loads: 0 })
     }
 
     pub(super) fn load(&mut self, case: &Case) -> Result<(), TargetError> {
@@ -50,6 +54,12 @@ impl Real {
         if let Some((at, _)) = case.initial.memory.iter().chain(&case.last.memory).find(|b| b.0 >= RAM) {
             return Err(TargetError::Unsupported(format!("real mode has no memory at {at:x}h")));
         }
+        self.loads += 1;
+        if self.loads.is_multiple_of(FORGET) {
+            self.sys.forget_decoded_code();
+        }
+        // The instruction, and the HLT behind it.
+        self.sys.expect_short_runs(if case.end == End::Halt { 2 } else { 1 });
         self.sys.cpu = self.fresh.clone();
         let s = &case.initial;
         let cpu = &mut self.sys.cpu;
@@ -129,10 +139,10 @@ impl Real {
         self.forget();
         let dirty: Vec<u64> = {
             let bytes = self.sys.mem.pool(0, RAM as usize);
-            let pages = bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|b| *b != 0));
+            let pages = bytes.chunks(4096).enumerate().filter(|(_, page)| **page != EMPTY[..page.len()]);
             pages.map(|(n, _)| n as u64 * 4096).collect()
         };
-        dirty.iter().for_each(|at| self.sys.mem.pool_write(*at, &[0; 4096]));
+        dirty.iter().for_each(|at| self.sys.mem.pool_write(*at, &EMPTY));
         !dirty.is_empty()
     }
 }

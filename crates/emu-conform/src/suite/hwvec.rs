@@ -194,6 +194,10 @@ fn line_at(data: &[u8], at: usize) -> (&[u8], usize) {
 }
 
 impl Cases for Hwvec {
+    fn error_here(&self, what: String) -> SuiteError {
+        SuiteError::at(&self.path, self.at.min(self.data.len()) as u64, what)
+    }
+
     fn next(&mut self, case: &mut Case) -> Result<bool, SuiteError> {
         while self.at < self.data.len() {
             let start = self.at;

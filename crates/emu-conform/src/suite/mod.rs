@@ -2,13 +2,21 @@
 //!
 //! Whatever a file holds, a reader never panics, and allocates no more than the file's own size accounts for.
 
+mod cpu;
+mod find;
 pub mod hwvec;
+pub mod json;
+mod metadata;
 pub mod moo;
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
 use crate::Case;
+pub use cpu::SuiteCpu;
+pub use find::{Format, Suite, find, stem};
+pub use metadata::Metadata;
+pub(crate) use unpack::reason;
 pub use unpack::{MAX_UNPACKED, unpack};
 
 /// What is wrong with a file of a suite. The message is one line.
@@ -54,4 +62,7 @@ pub trait Cases {
     /// # Errors
     /// [`SuiteError`].
     fn next(&mut self, case: &mut Case) -> Result<bool, SuiteError>;
+
+    /// An error about the case that was read last.
+    fn error_here(&self, what: String) -> SuiteError;
 }

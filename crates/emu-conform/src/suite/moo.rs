@@ -276,6 +276,10 @@ pub(super) fn find_pushed_flags(case: &mut Case) {
 }
 
 impl Cases for Moo {
+    fn error_here(&self, what: String) -> SuiteError {
+        SuiteError::at(&self.path, self.at.min(self.data.len()) as u64, what)
+    }
+
     fn next(&mut self, case: &mut Case) -> Result<bool, SuiteError> {
         while self.at < self.data.len() {
             let chunk = self.chunk(self.at, self.data.len());

@@ -38,6 +38,19 @@ pub fn unpack(path: &Path) -> Result<Vec<u8>, SuiteError> {
     }
 }
 
+/// The first bytes of a file's contents, as far as they can be had.
+pub(super) fn start_of(path: &Path) -> Option<Vec<u8>> {
+    let mut raw = Vec::new();
+    std::fs::File::open(path).ok()?.take(8192).read_to_end(&mut raw).ok()?;
+    if !raw.starts_with(&[0x1F, 0x8B]) {
+        return Some(raw);
+    }
+    let mut start = vec![0; 256];
+    let n = flate2::read::GzDecoder::new(raw.as_slice()).read(&mut start).ok()?;
+    start.truncate(n);
+    Some(start)
+}
+
 /// What the host says, without its error number.
 pub(crate) fn reason(e: &std::io::Error) -> String {
     let text = e.to_string();

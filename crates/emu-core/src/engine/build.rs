@@ -13,7 +13,7 @@ use crate::mem::{PAGE_SIZE, Target};
 use crate::system::Access;
 
 /// Instructions in a block at the most.
-const MAX_INSNS: usize = 32;
+pub(super) const MAX_INSNS: usize = 32;
 /// The longest instruction [SDM-2 2.3.11].
 const MAX_LENGTH: usize = 15;
 
@@ -173,13 +173,14 @@ impl System {
         let mode_key = mode.0;
         let firmware = key.is_some() && self.firmware_at(self.code_physical);
         let engine = &mut self.engine;
+        let longest = engine.longest_block;
         let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
         let linkable = !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && key.is_some();
         let link_base = linkable.then_some(source.page_offset);
         let lookup_op = engine.lookup_op;
         let model = self.cpu.model;
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
-        let max = if crosses || mode.has(Mode::SINGLE) || key.is_none() { 1 } else { MAX_INSNS };
+        let max = if crosses || mode.has(Mode::SINGLE) || key.is_none() { 1 } else { longest };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
         let edges = core::mem::take(&mut b.edges);

@@ -1,7 +1,7 @@
 //! Finding blocks, and throwing them away when their bytes change.
 
 use super::block::{Block, Health};
-use super::op::{Arena, OpRef};
+use super::op::OpRef;
 use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, chain};
 use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
 
@@ -185,7 +185,7 @@ impl Engine {
         self.buckets.fill(NONE);
         self.pages.fill(NONE);
         self.cold.clear();
-        self.arena = Arena::default();
+        self.arena.clear();
         self.lookup_op = self.arena.push(&mut vec![chain::lookup_slot()]);
         self.jumps.clear(self.lookup_op);
         self.patched.clear();

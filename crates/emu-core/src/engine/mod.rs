@@ -60,6 +60,8 @@ pub(crate) struct Engine {
     pub(crate) depth: Depth,
     slots: Vec<Slot>,
     places: Vec<InsnPlace>,
+    /// Instructions that a block may hold, at the most.
+    longest_block: usize,
 }
 
 /// The guard against chains that nest (see [`run_chain`]).
@@ -99,6 +101,7 @@ impl Engine {
             depth: Depth::default(),
             slots: Vec::new(),
             places: Vec::new(),
+            longest_block: build::MAX_INSNS,
         }
     }
 
@@ -150,6 +153,11 @@ impl Engine {
     /// Forgets the cached jump target of `lin`: its block's bytes may have changed.
     pub(crate) fn forget_jump(&mut self, lin: u64) {
         self.jumps.forget_one(lin);
+    }
+
+    /// Limits how many instructions a block may hold.
+    pub(crate) fn limit_blocks(&mut self, instructions: usize) {
+        self.longest_block = instructions.clamp(1, build::MAX_INSNS);
     }
 
     /// Forgets every cached jump target: translations have changed.

@@ -160,6 +160,12 @@ impl Arena {
         OpRef(unsafe { self.chunks[last].as_ptr().add(first) })
     }
 
+    /// Forgets all ops, but keeps room for the next ones.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.truncate(1);
+        self.used = 0;
+    }
+
     /// Bytes in use.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<Slot>()

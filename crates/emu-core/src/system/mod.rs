@@ -239,6 +239,18 @@ impl System {
         self.flush_code_translations();
     }
 
+    /// Tells that code runs once and is replaced, as in tests of single instructions: `block` instructions are decoded ahead
+    /// at the most, where it is 32 otherwise. That changes how fast the machine is, and nothing else.
+    pub fn expect_short_runs(&mut self, block: usize) {
+        self.engine.limit_blocks(block);
+    }
+
+    /// Throws all decoded code away. It is decoded again when it runs, so that this changes nothing but speed: whoever
+    /// replaces code again and again spares the engine the search among what is left of it.
+    pub fn forget_decoded_code(&mut self) {
+        self.engine.clear(&mut self.mem);
+    }
+
     fn flush_code_translations(&mut self) {
         self.code_pages.fill((1, 0));
         self.engine.forget_jumps();
