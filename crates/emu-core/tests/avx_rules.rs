@@ -405,3 +405,40 @@ fn random_numbers_are_reproducible() {
     assert_eq!(a, b);
     assert!(a != c && a[0] != a[1] && a[1] != a[2]);
 }
+
+/// Instructions that came one by one [SDM-2 of each].
+#[test]
+fn late_instructions() {
+    let more = [Feature::Monitor, Feature::Rdpid, Feature::Clflushopt];
+    let mut sys = machine_of(more.into_iter().fold(Model::new(Kind::X64V3), |m, f| m.with(f, true)));
+    sys.cpu.msr.tsc_aux = 0x1234;
+    assert_eq!(step(&mut sys, |a| a.rdtscp()), None);
+    assert_eq!(sys.cpu.regs[1], 0x1234);
+    assert_eq!(step(&mut sys, |a| a.rdpid(edx)), None);
+    assert_eq!(sys.cpu.regs[2], 0x1234);
+    // CLFLUSH faults as a load does; PREFETCHW does not.
+    sys.cpu.regs[7] = END;
+    assert_eq!(step(&mut sys, |a| a.prefetchw(byte_ptr(edi))), None);
+    for f in [(|a| a.clflush(byte_ptr(edi))) as Assemble, |a| a.clflushopt(byte_ptr(edi))] {
+        assert_eq!(step(&mut sys, f), Some(13));
+    }
+    // MONITOR: an address that can be read, no extensions in ECX. MWAIT: only extension 0.
+    (sys.cpu.regs[0], sys.cpu.regs[1]) = (DATA, 0);
+    assert_eq!(step(&mut sys, |a| a.monitor()), None);
+    assert_eq!(step(&mut sys, |a| a.mwait()), None);
+    (sys.cpu.regs[0], sys.cpu.regs[1]) = (END, 0);
+    assert_eq!(step(&mut sys, |a| a.monitor()), Some(13));
+    (sys.cpu.regs[0], sys.cpu.regs[1]) = (DATA, 2);
+    assert_eq!(step(&mut sys, |a| a.monitor()), Some(13));
+    assert_eq!(step(&mut sys, |a| a.mwait()), Some(13));
+    // UD0, UD1 and UD2; WRFSBASE outside of 64-bit mode; RDPID where the model has none.
+    for code in [&[0x0f, 0xff, 0xc0][..], &[0x0f, 0xb9, 0xc0], &[0x0f, 0x0b], &[0xf3, 0x0f, 0xae, 0xd0]] {
+        assert_eq!(run(&mut sys, code), Some(6), "{code:02x?}");
+    }
+    assert_eq!(step(&mut machine(), |a| a.rdpid(edx)), Some(6));
+    // What is new only by its prefix is the old instruction to a CPU without it: RDSSPD a NOP, WBNOINVD a WBINVD.
+    sys.cpu.regs[2] = 5;
+    assert_eq!(run(&mut sys, &[0xf3, 0x0f, 0x1e, 0xca]), None);
+    assert_eq!(run(&mut sys, &[0xf3, 0x0f, 0x09]), None);
+    assert_eq!(sys.cpu.regs[2], 5);
+}

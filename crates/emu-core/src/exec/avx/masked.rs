@@ -7,12 +7,32 @@ use super::super::Exec;
 use super::super::sse::is_memory;
 use super::{ZERO, enter, finish, halves, width};
 use crate::System;
-use crate::cpu::Outcome;
+use crate::cpu::{Mode, Outcome};
 
 /// Places of the elements of `M` bytes that the mask in `register` chooses: half, and offset in it.
 fn chosen<const M: usize>(mask: [[u8; 16]; 2], width: usize) -> impl Iterator<Item = (usize, usize)> {
     let all = (0..width).flat_map(|h| (0..16).step_by(M).map(move |at| (h, at)));
     all.filter(move |&(h, at)| mask[h][at + M - 1] & 0x80 != 0)
+}
+
+/// One element as a whole, but where its alignment would be checked: these instructions raise no #AC.
+fn read<const M: usize>(sys: &mut System, segment: usize, offset: u64, to: &mut [u8]) -> Outcome {
+    match M {
+        _ if sys.cpu.mode.has(Mode::ALIGN) => sys.read_bytes(segment, offset, to)?,
+        4 => to.copy_from_slice(&sys.read::<u32>(segment, offset)?.to_le_bytes()),
+        _ => to.copy_from_slice(&sys.read::<u64>(segment, offset)?.to_le_bytes()),
+    }
+    Ok(())
+}
+
+/// As [`read`].
+fn write<const M: usize>(sys: &mut System, segment: usize, offset: u64, from: &[u8]) -> Outcome {
+    let value = from.iter().rev().fold(0u64, |v, b| v << 8 | u64::from(*b));
+    match M {
+        _ if sys.cpu.mode.has(Mode::ALIGN) => sys.write_bytes(segment, offset, from),
+        4 => sys.write(segment, offset, value as u32),
+        _ => sys.write(segment, offset, value),
+    }
 }
 
 fn masked<const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
@@ -27,13 +47,13 @@ fn masked<const M: usize>(sys: &mut System, insn: &Instruction) -> Outcome {
             sys.probe(segment, place(p), M as u64, true)?;
         }
         for p in chosen::<M>(mask, w) {
-            sys.write_bytes(segment, place(p), &v[p.0][p.1..p.1 + M])?;
+            write::<M>(sys, segment, place(p), &v[p.0][p.1..p.1 + M])?;
         }
         return Ok(());
     }
     let mut v = [ZERO; 2];
     for p in chosen::<M>(mask, w) {
-        sys.read_bytes(segment, place(p), &mut v[p.0][p.1..p.1 + M])?;
+        read::<M>(sys, segment, place(p), &mut v[p.0][p.1..p.1 + M])?;
     }
     finish(sys, insn, v)
 }
