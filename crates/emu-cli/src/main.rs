@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod terminal;
 mod vm;
+mod why;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use conform::{ConformArgs, ReportArgs};
@@ -21,6 +22,7 @@ use disk::DiskArgs;
 use replay::ReplayArgs;
 use run::{Failure, RunArgs};
 use vm::VmArgs;
+use why::WhyArgs;
 
 /// A PC in software: exact, deterministic, fast.
 #[derive(Debug, Parser)]
@@ -36,6 +38,8 @@ enum Verb {
     Run(Box<RunArgs>),
     /// Run again what `emu run --record` recorded, and verify that it is the same run.
     Replay(Box<ReplayArgs>),
+    /// Who last wrote to a place of memory, in a recording.
+    Why(Box<WhyArgs>),
     /// Look at disk images, convert, make, change and repair them.
     Disk(DiskArgs),
     /// Take over machines of other products.
@@ -66,6 +70,7 @@ fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
     match verb {
         Verb::Run(args) => run::run(*args, script()?),
         Verb::Replay(args) => replay::replay(&args, script()?),
+        Verb::Why(args) => why::why(&args),
         Verb::Disk(args) => disk::run(args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Conform(args) => conform::conform(&args),
@@ -83,6 +88,7 @@ impl AugmentHelp for RunArgs {
         let with_codes = |verb: clap::Command| verb.after_help(run::exit_codes_help());
         let commands = command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes);
         let commands = commands.mut_subcommand("conform", |verb| verb.after_help(conform::exit_codes_help()));
+        let commands = commands.mut_subcommand("why", with_codes);
         commands.mut_subcommand("disk", |disk| disk.after_help(disk::exit_codes_help()))
     }
 }

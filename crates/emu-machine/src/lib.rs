@@ -16,4 +16,4 @@ mod testing;
 pub mod vm;
 
 pub use machine::{BuildError, Machine, OutputError};
-pub use report::describe_cpu;
+pub use report::{describe_cpu, describe_next, describe_registers};

@@ -48,6 +48,49 @@ pub fn describe_cpu(system: &mut System) -> String {
     out
 }
 
+/// The instruction that runs next, with its address: `0070:1234 mov [bx],ax`; one line.
+#[must_use]
+pub fn describe_next(system: &mut System) -> String {
+    let (mode, rip, cs) = (system.cpu.mode, system.cpu.rip, system.cpu.seg[emu_core::cpu::seg::CS]);
+    let bitness = match mode {
+        m if m.has(Mode::CODE64) => 64,
+        m if m.has(Mode::CODE32) => 32,
+        _ => 16,
+    };
+    let start = if bitness == 64 { rip } else { cs.base.wrapping_add(rip) };
+    let bytes: Vec<u8> = (0..15)
+        .map_while(|i| {
+            let lin = system.wrap_linear(start.wrapping_add(i));
+            system.peek_translation(lin).map(|pa| system.mem.load::<u8>(pa))
+        })
+        .collect();
+    let place = if bitness == 64 { format!("{rip:x}") } else { format!("{:04x}:{rip:x}", cs.sel) };
+    if bytes.is_empty() {
+        return format!("{place} (not mapped)");
+    }
+    if let [0x0F, 0x3F, number, ..] = bytes[..]
+        && system.is_firmware_at(start)
+    {
+        return format!("{place} (firmware service {number:02x})");
+    }
+    let mut text = String::new();
+    let insn = Decoder::with_ip(bitness, &bytes, rip, DecoderOptions::NONE).decode();
+    IntelFormatter::new().format(&insn, &mut text);
+    format!("{place} {text}")
+}
+
+/// The general registers in one line.
+#[must_use]
+pub fn describe_registers(system: &System) -> String {
+    let long = system.cpu.mode.has(Mode::LONG);
+    let (prefix, count) = if long { ("R", 16) } else { ("E", 8) };
+    let register = |(i, value): (usize, &u64)| {
+        let name = NAMES.get(i).map_or_else(|| format!("R{i}"), |n| format!("{prefix}{n}"));
+        if long { format!("{name}={value:x}") } else { format!("{name}={:x}", *value as u32) }
+    };
+    system.cpu.regs.iter().take(count).enumerate().map(register).collect::<Vec<_>>().join(" ")
+}
+
 fn mode_name(mode: Mode) -> &'static str {
     match mode {
         m if m.has(Mode::CODE64) => "64-bit mode",

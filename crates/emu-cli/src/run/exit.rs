@@ -20,9 +20,11 @@ const TRIPLE_FAULT: u8 = 6;
 /// The CPU is halted with interrupts off.
 const DEAD: u8 = 7;
 /// A replay differs from its recording.
-const DIVERGED: u8 = 8;
+pub(crate) const DIVERGED: u8 = 8;
 /// A recording is damaged; what stands before the damage was replayed.
 pub(crate) const DAMAGED: u8 = 9;
+/// What was searched for is not there.
+pub(crate) const NOT_FOUND: u8 = 10;
 /// The guest wrote a value other than 0 to port F4h: this, plus the value (at most 63).
 const GUEST: u8 = 64;
 /// A signal: this, plus its number.
@@ -41,6 +43,7 @@ pub(crate) fn exit_codes_help() -> String {
      \x20   7  the CPU is halted with interrupts off\n\
      \x20   8  a replay differs from its recording\n\
      \x20   9  a recording is damaged; what stands before the damage was replayed\n\
+     \x20  10  what was searched for is not there\n\
      \x20  64+n  the guest wrote n to port F4h (n from 1 to 63; larger values count as 63)\n\
      \x20 128+n  signal n: 129 SIGHUP or a closed terminal, 130 SIGINT, 143 SIGTERM"
         .into()
@@ -123,10 +126,17 @@ pub(crate) fn describe(end: &End, unfinished: Option<&str>) -> Option<String> {
 }
 
 /// Where a replay left its recording, and which parts of the machine differ.
-fn describe_divergence(d: &Divergence) -> String {
-    let from = d.good.map_or("the start".into(), |m| format!("tick {}", m.tick.0));
+pub(crate) fn describe_divergence(d: &Divergence) -> String {
     let parts = if d.parts.is_empty() { "the state".into() } else { d.parts.join(", ") };
-    format!("the replay differs from its recording between {from} and tick {}: {parts}", d.expected.at.tick.0)
+    match d.good {
+        Some(good) => {
+            let (from, to) = (good.tick.0, d.expected.at.tick.0);
+            format!("the replay differs from its recording between tick {from} and tick {to}: {parts}")
+        }
+        None => format!(
+            "at its start the machine is not that of the recording ({parts}): it was recorded by another version of emu"
+        ),
+    }
 }
 
 #[cfg(test)]

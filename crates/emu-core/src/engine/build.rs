@@ -174,19 +174,25 @@ impl System {
         let firmware = key.is_some() && self.firmware_at(self.code_physical);
         let engine = &mut self.engine;
         let longest = engine.longest_block;
+        let stops = !wraps && engine.breaks_at(source.page_offset);
+        let near = engine.breaks_behind(source.page_offset);
         let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
         let linkable = !crosses && mode.has(Mode::OPEN_LIMIT) && !mode.has(Mode::SINGLE) && key.is_some();
         let link_base = linkable.then_some(source.page_offset);
         let lookup_op = engine.lookup_op;
         let model = self.cpu.model;
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
-        let max = if crosses || mode.has(Mode::SINGLE) || key.is_none() { 1 } else { longest };
+        let alone = crosses || mode.has(Mode::SINGLE) || key.is_none() || near;
+        let max = if alone { 1 } else { longest };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
         let edges = core::mem::take(&mut b.edges);
         let n = places.len();
         slots[0] = chain::entry_slot(mode_key, index, n, len, wraps);
         let entry = engine.push_slots(&mut slots);
+        if stops {
+            entry.set_run(chain::break_handler(mode_key));
+        }
         for slot in edges {
             let edge = entry.step(slot.into());
             edge.set_edge(edge.step(1));

@@ -54,7 +54,8 @@ impl Engine {
             self.mark(mem, i);
             self.blocks[i as usize].health = Health::Good;
             let b = self.block(i);
-            b.entry.set_run(chain::entry_handler(b.mode));
+            let stops = self.breaks_at(b.key % PAGE_SIZE);
+            b.entry.set_run(if stops { chain::break_handler(b.mode) } else { chain::entry_handler(b.mode) });
         } else {
             self.blocks[i as usize].health = Health::Dead;
         }

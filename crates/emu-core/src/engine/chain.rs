@@ -59,6 +59,29 @@ pub(crate) fn entry_handler(mode: u16) -> Handler {
     if mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64) { enter } else { enter_checked }
 }
 
+/// The entry handler of blocks that begin where a debugger's breakpoint may stand.
+pub(crate) fn break_handler(mode: u16) -> Handler {
+    let mode = Mode(mode);
+    let open = mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64);
+    if open { enter_break } else { enter_break_checked }
+}
+
+fn enter_break(sys: &mut System, op: OpRef) {
+    if sys.stops_here() {
+        sys.exit = Exit::Break;
+        return;
+    }
+    enter(sys, op);
+}
+
+fn enter_break_checked(sys: &mut System, op: OpRef) {
+    if sys.stops_here() {
+        sys.exit = Exit::Break;
+        return;
+    }
+    enter_checked(sys, op);
+}
+
 /// The entry op of block `index`: `n` instructions of `len` bytes together. One that `wraps` goes on at the start of its
 /// segment.
 pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize, wraps: bool) -> Slot {

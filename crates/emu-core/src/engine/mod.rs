@@ -18,6 +18,7 @@ pub(crate) use chain::{run_chain, run_decoded};
 pub(crate) use op::{Edge, Handler, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};
+use crate::mem::PAGE_SIZE;
 use iced_x86::Instruction;
 use jumps::Jumps;
 
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     /// The ops whose handlers are replaced so that the chain stops there, and their own handlers: one for a deadline, one
     /// for a slow path that must stop before it.
     patched: Vec<(OpRef, Handler)>,
+    /// A debugger's breakpoints: linear addresses.
+    pub(crate) breaks: Vec<u64>,
     /// Rises when all decoded code is thrown away.
     generation: u32,
     /// Where the trampoline goes next.
@@ -73,6 +76,8 @@ pub(crate) struct Depth {
     pub(crate) held: i64,
 }
 
+/// Bytes in a block at the most, with room to spare.
+const LONGEST_BLOCK: u64 = 512;
 const BUCKETS: usize = 1 << 15;
 const NONE: u32 = u32::MAX;
 /// When decoded code takes more than any of these, all of it is thrown away: bytes of ops, blocks (some 200 bytes each),
@@ -96,6 +101,7 @@ impl Engine {
             table: ExecTable::new(model),
             lookup_op,
             patched: Vec::new(),
+            breaks: Vec::new(),
             generation: 0,
             trampoline: None,
             depth: Depth::default(),
@@ -143,6 +149,18 @@ impl Engine {
         while let Some((op, run)) = self.patched.pop() {
             op.set_run(run);
         }
+    }
+
+    /// Whether a breakpoint stands at this offset of some page.
+    pub(crate) fn breaks_at(&self, page_offset: u64) -> bool {
+        self.breaks.iter().any(|b| b % PAGE_SIZE == page_offset)
+    }
+
+    /// Whether a breakpoint may stand inside of a block that begins at this offset of its page, behind its first
+    /// instruction.
+    pub(crate) fn breaks_behind(&self, page_offset: u64) -> bool {
+        let reach = page_offset + 1..page_offset + LONGEST_BLOCK;
+        self.breaks.iter().any(|b| reach.contains(&(b % PAGE_SIZE)))
     }
 
     /// A number that changes when all decoded code is thrown away: every `OpRef` held before is dead then.

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Lookup,
     /// The next block would run past the end of its segment (or, entered one instruction at a time, does).
     Limit,
+    /// A debugger's breakpoint stands at RIP.
+    Break,
     /// The edge here has no target yet; RIP is where it leads.
     Link(OpRef),
 }

@@ -77,6 +77,9 @@ pub struct System {
     pub(crate) late_fault: Option<Fault>,
     /// Since when the CPU has been halted, while it is. Not part of the state.
     halted_since: Option<Ticks>,
+    /// When a breakpoint was last reported, and when a chain last began at one. Not part of the state.
+    break_told: Option<Ticks>,
+    break_passed: Ticks,
     trail: trail::Trail,
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
@@ -110,6 +113,8 @@ impl System {
             parked: Vec::new(),
             late_fault: None,
             halted_since: None,
+            break_told: None,
+            break_passed: Ticks::NEVER,
             trail: trail::Trail::default(),
             firmware: None,
             firmware_range: 0..0,
@@ -148,6 +153,13 @@ impl System {
     /// Whether the opcode at physical address `pa` may call the firmware.
     pub(crate) fn firmware_at(&self, pa: u64) -> bool {
         self.firmware.is_some() && self.firmware_range.contains(&pa)
+    }
+
+    /// Whether the opcode at linear address `lin` may call the firmware; for debuggers.
+    #[must_use]
+    pub fn is_firmware_at(&mut self, lin: u64) -> bool {
+        let pa = self.peek_translation(self.wrap_linear(lin));
+        pa.is_some_and(|pa| self.firmware_at(self.mem.gated(pa)))
     }
 
     /// Runs service `number`.

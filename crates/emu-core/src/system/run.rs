@@ -16,6 +16,8 @@ pub enum Stop {
     Output,
     /// Watched memory was written; the hits wait to be taken.
     Watch,
+    /// The next instruction is one at which a debugger's breakpoint stands. Running again goes over it.
+    Breakpoint,
     /// The CPU is halted with nothing that could ever wake it but an input; the clock stands at the tick asked for.
     Asleep,
     /// The CPU shut down: a fault while it delivered a double fault. RIP is where it happened.
@@ -29,6 +31,9 @@ impl System {
             if let Some(stop) = self.between_chains(until) {
                 return stop;
             }
+            if !self.engine.breaks.is_empty() && self.comes_to_breakpoint() {
+                return Stop::Breakpoint;
+            }
             let pending = self.interrupt_pending();
             let shadow = core::mem::take(&mut self.cpu.shadow);
             let now = self.now();
@@ -40,6 +45,39 @@ impl System {
             self.budget = deadline.since(now) as i64;
             self.run_to_deadline(shadow);
         }
+    }
+
+    /// Whether a breakpoint stands at RIP that has not just been reported; the chain that follows goes over it.
+    #[cold]
+    fn comes_to_breakpoint(&mut self) -> bool {
+        let now = self.now();
+        let comes = self.break_told != Some(now) && self.engine.breaks.contains(&self.code_linear());
+        self.break_told = comes.then_some(now);
+        self.break_passed = now;
+        comes
+    }
+
+    /// Whether the chain has come to a breakpoint.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn stops_here(&mut self) -> bool {
+        self.now() != self.break_passed && self.engine.breaks.contains(&self.code_linear())
+    }
+
+    /// Sets a debugger's breakpoints: the linear addresses of instructions before which the run stops. The machine sees
+    /// nothing of them. Only between runs.
+    pub fn set_breakpoints(&mut self, linear: &[u64]) {
+        if self.engine.breaks != linear {
+            self.engine.clear(&mut self.mem);
+            self.mem.take_fresh_code();
+            self.engine.breaks = linear.to_vec();
+        }
+        self.break_told = None;
+    }
+
+    /// Has the next run go over a breakpoint at the present.
+    pub fn pass_breakpoint(&mut self) {
+        self.break_told = Some(self.now());
     }
 
     /// Hands an input to the machine, now.
@@ -219,6 +257,7 @@ impl System {
                     continue;
                 }
                 Exit::Left => {}
+                Exit::Break => return,
                 Exit::Lookup | Exit::Link(_) => {}
             }
             if trap && stepping && shadow != Shadow::MovSs {

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod keep;
 mod pages;
+mod search;
 mod seek;
 #[cfg(test)]
 mod tests;
@@ -19,11 +20,12 @@ use std::collections::BTreeMap;
 
 use crate::input::Input;
 use crate::mem::PageImage;
-use crate::state::StateHash;
+use crate::state::{StateHash, StateWriter};
 use crate::system::{Stop, System};
 use crate::time::Ticks;
 use checkpoint::Checkpoint;
 use pages::Key;
+pub use search::{Found, Stops};
 pub use seek::SeekError;
 
 /// A point of a run: more than one input may come at a tick, and each of them makes another state.
@@ -90,6 +92,17 @@ pub struct Timeline {
     expected: Vec<SpinePoint>,
     compared: usize,
     diverged: Option<Divergence>,
+}
+
+/// A machine at a point of its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// Where.
+    pub at: Mark,
+    /// Its state.
+    pub state: Vec<u8>,
+    /// The inputs that led there.
+    pub log: Vec<(Ticks, Input)>,
 }
 
 /// A machine that is not what its recording says.
@@ -202,6 +215,15 @@ impl Timeline {
         self.log.push((sys.now(), input));
         self.applied += 1;
         taken
+    }
+
+    /// The machine at its present, for another machine of the same configuration to go on from: its whole state, which
+    /// [`System::load`] reads, and the inputs that it has got. This one is not changed.
+    #[must_use]
+    pub fn fork(&self, sys: &System) -> Fork {
+        let mut w = StateWriter::new();
+        sys.save(&mut w);
+        Fork { at: self.mark(sys), state: w.into_bytes(), log: self.log[..self.applied].to_vec() }
     }
 
     /// Forgets everything behind the machine's present.

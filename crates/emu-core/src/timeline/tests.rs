@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Timeline, TimelineSettings};
+use super::{Found, Stops, Timeline, TimelineSettings};
 use crate::block::RamDisk;
 use crate::bus::{Ack, InterruptController, PortDevice, Wire};
 use crate::cpu::model::Kind;
@@ -211,7 +211,7 @@ fn inputs() -> impl Strategy<Value = Vec<(u64, u8)>> {
     })
 }
 
-const CASES: u32 = if cfg!(debug_assertions) { 12 } else { 60 };
+const CASES: u32 = if cfg!(debug_assertions) { 5 } else { 60 };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
@@ -241,6 +241,45 @@ proptest! {
     }
 
     #[test]
+    fn the_last_stop_is_the_one_that_the_straight_run_made(
+        inputs in inputs(), from in 2_000..LENGTH, place in 0usize..6, page in 0x10u64..0x90, interval in 3_000u64..20_000,
+    ) {
+        // Instructions of the program and of the handler, and memory that both, the device and the stack write.
+        let breakpoints = vec![[0x1001, 0x900, 0x1008, 0x903, 0x1010, 0x1030][place]];
+        let watches = vec![(page << 12, 0x1000), (0x800, 2)];
+        let mut sys = machine();
+        sys.set_breakpoints(&breakpoints);
+        sys.watch(&watches);
+        let (mut breaks, mut writes) = (Vec::new(), Vec::new());
+        let log = inputs.iter().map(|i| (i.0, Some(i.1))).filter(|i| i.0 <= from).chain([(from, None)]);
+        for (tick, input) in log {
+            loop {
+                match sys.run(Ticks(tick)) {
+                    Stop::Breakpoint => breaks.push(sys.now().0),
+                    Stop::Watch => {
+                        sys.take_watch_hits();
+                        writes.push(sys.now().0 - 1);
+                    }
+                    _ => break,
+                }
+            }
+            input.map(|b| sys.input(&byte(b)));
+        }
+        let (mut sys, mut timeline) = live(&inputs, TimelineSettings { interval, ..TimelineSettings::default() });
+        timeline.seek(&mut sys, Ticks(from)).unwrap();
+        let found = timeline.find_last(&mut sys, &Stops { breakpoints, ..Stops::default() });
+        prop_assert_eq!(found, Ok(breaks.last().map(|t| Found::Breakpoint(Ticks(*t)))));
+        let at = breaks.last().copied().unwrap_or(0);
+        prop_assert_eq!(sys.now(), Ticks(at));
+        prop_assert_eq!(straight(&inputs, &[at]), [sys.hash()]);
+        timeline.seek(&mut sys, Ticks(from)).unwrap();
+        let found = timeline.find_last(&mut sys, &Stops { watches, ..Stops::default() });
+        prop_assert_eq!(found, Ok(writes.last().map(|t| Found::Write(Ticks(*t)))));
+        timeline.seek(&mut sys, Ticks(LENGTH)).unwrap();
+        prop_assert_eq!(straight(&inputs, &[LENGTH]), [sys.hash()]);
+    }
+
+    #[test]
     fn steps_back_visit_every_state_of_the_run(inputs in inputs(), from in 2_000..LENGTH) {
         let (mut sys, mut timeline) = live(&inputs, TimelineSettings { interval: 9_000, ..TimelineSettings::default() });
         timeline.seek(&mut sys, Ticks(from)).unwrap();
@@ -266,6 +305,38 @@ fn the_guest_is_alive() {
     let touched = (0x10..0x100).filter(|p| sys.mem.pool(p << 12, 4096).iter().any(|&b| b != 0)).count();
     assert!(touched > 30, "{touched}");
     assert!(sys.mem.load::<u16>(0x800) != still.mem.load::<u16>(0x800));
+}
+
+/// Stopping at an instruction changes nothing, and nothing is passed over: without interrupts the stops are the ticks at
+/// which RIP is there.
+#[test]
+fn breakpoints_stop_before_every_execution() {
+    let start = || {
+        let mut sys = machine();
+        sys.cpu.regs[3] = 0x777;
+        sys.cpu.rip = 0x1001; // behind STI
+        sys
+    };
+    for at in 0x1001..0x1060 {
+        let (mut sys, mut steps) = (start(), start());
+        let mut there = Vec::new();
+        for t in 0..600 {
+            steps.run(Ticks(t));
+            if steps.cpu.rip == at && steps.cpu.activity == crate::cpu::Activity::Running {
+                there.push(t);
+            }
+        }
+        let mut stops = Vec::new();
+        sys.set_breakpoints(&[at]);
+        while sys.run(Ticks(599)) == Stop::Breakpoint {
+            stops.push(sys.now().0);
+        }
+        // Iterations of a string instruction are ticks, but no new executions of it.
+        assert!(stops.iter().all(|s| there.contains(s)), "at {at:x}");
+        let first = |v: &[u64]| v.iter().filter(|&&t| !v.contains(&t.wrapping_sub(1)) && t < 599).count();
+        assert_eq!(first(&stops), first(&there), "at {at:x}");
+        assert_eq!(sys.hash(), steps.hash(), "at {at:x}");
+    }
 }
 
 #[test]
@@ -312,6 +383,23 @@ fn the_past_takes_no_inputs_until_the_future_is_discarded() {
     timeline.seek(&mut sys, Ticks(19_999)).unwrap();
     assert_eq!(straight(&other, &[19_999]), [sys.hash()]);
     assert_eq!(timeline.log().len(), 2);
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let inputs = [(5_000, 7), (31_000, 200)];
+    let (mut sys, mut timeline) = live(&inputs, TimelineSettings { interval: 3_000, ..Default::default() });
+    timeline.seek(&mut sys, Ticks(20_000)).unwrap();
+    let fork = timeline.fork(&sys);
+    let mut other = machine();
+    other.load(&mut StateReader::new(&fork.state)).unwrap();
+    assert_eq!((other.hash(), other.now(), fork.log.len()), (sys.hash(), Ticks(20_000), 1));
+    let mut own = Timeline::new(&mut other, TimelineSettings::default());
+    own.input(&mut other, byte(1));
+    own.run(&mut other, Ticks(LENGTH));
+    assert_eq!(straight(&[(5_000, 7), (20_000, 1)], &[LENGTH]), [other.hash()]);
+    timeline.seek(&mut sys, Ticks(LENGTH)).unwrap();
+    assert_eq!(straight(&inputs, &[LENGTH]), [sys.hash()]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use emu_core::{ClockRate, Input, Key, StateHash, Ticks};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BoardKind, KernelConfig, MachineConfig, RtcStart, cpu_text, parse_cpu};
-use crate::image::{ImageSpec, Mode};
+use crate::image::{ImageSpec, Mode, Parents, parse_format};
 
 /// A hash of 128 bits, in little-endian order.
 pub(super) type Digest = [u8; 16];
@@ -85,6 +85,10 @@ pub(super) struct WireImage {
     /// The size that was asked for.
     pub(super) size: Option<u64>,
     pub(super) sectors: u64,
+    /// Format, parents (anywhere?) and snapshot, where they were given.
+    pub(super) format: Option<String>,
+    pub(super) parents_anywhere: bool,
+    pub(super) snapshot: Option<String>,
     /// The recording brings the blocks that the run used.
     pub(super) packed: bool,
 }
@@ -239,7 +243,15 @@ impl WireMachine {
 impl WireImage {
     pub(super) fn spec(&self) -> ImageSpec {
         let mode = if self.read_only { Mode::Read } else { Mode::Overlay };
-        ImageSpec { path: PathBuf::from(&self.path), mode, size: self.size, ..ImageSpec::default() }
+        ImageSpec {
+            path: PathBuf::from(&self.path),
+            mode,
+            size: self.size,
+            // A format that this emu does not know is found out when the image is opened, by its contents.
+            format: self.format.as_deref().and_then(|f| parse_format(f).ok()),
+            parents: if self.parents_anywhere { Parents::Anywhere } else { Parents::Folder },
+            snapshot: self.snapshot.clone(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::wire::{
     WireImage, WireInput, WireMachine, digest, files_of,
 };
 use crate::config::MachineConfig;
-use crate::image::{ImageSpec, Mode};
+use crate::image::{ImageSpec, Mode, Parents};
 use crate::machine::Machine;
 
 /// Host time between two writes: what a crash can lose.
@@ -266,7 +266,16 @@ fn refuse_what_cannot(config: &MachineConfig, embed: bool) -> Result<(), Recordi
 
 fn image_of(spec: &ImageSpec, sectors: u64, kind: DriveKind, packed: bool) -> WireImage {
     let read_only = spec.mode == Mode::Read || kind == DriveKind::Cd;
-    WireImage { path: absolute(&spec.path), read_only, size: spec.size, sectors, packed }
+    WireImage {
+        path: absolute(&spec.path),
+        read_only,
+        size: spec.size,
+        sectors,
+        format: spec.format.map(|f| f.name().into()),
+        parents_anywhere: spec.parents == Parents::Anywhere,
+        snapshot: spec.snapshot.clone(),
+        packed,
+    }
 }
 
 /// The drives of a configuration, in the order of the board's volumes. `sectors` are those of the volumes.

@@ -1,0 +1,115 @@
+//! Searching the past: the last time that something happened before the machine's present.
+//!
+//! Stretches between checkpoints are run again, the latest first, and what stops the machine last in one of them is the
+//! answer. A stretch that did not write a watched page is passed over: its checkpoint lists the pages that it wrote.
+
+use super::pages::Key;
+use super::{SeekError, Timeline};
+use crate::mem::{PAGE_SHIFT, Target};
+use crate::system::{Stop, System};
+use crate::time::Ticks;
+
+/// What to look for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stops {
+    /// Linear addresses of instructions.
+    pub breakpoints: Vec<u64>,
+    /// Physical memory that is written: first byte, length.
+    pub watches: Vec<(u64, u64)>,
+}
+
+/// What was found. The machine stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The instruction at a breakpoint is next.
+    Breakpoint(Ticks),
+    /// The next step writes to watched memory.
+    Write(Ticks),
+}
+
+impl Found {
+    /// When it happens.
+    #[must_use]
+    pub fn tick(self) -> Ticks {
+        let (Found::Breakpoint(tick) | Found::Write(tick)) = self;
+        tick
+    }
+}
+
+impl Timeline {
+    /// Goes back to the last time that one of `stops` happened before the present. If there was none, the machine stands at
+    /// the start of the timeline.
+    ///
+    /// # Errors
+    /// Any [`SeekError`].
+    pub fn find_last(&mut self, sys: &mut System, stops: &Stops) -> Result<Option<Found>, SeekError> {
+        let limit = sys.now();
+        self.leave_head(sys);
+        let last = self.checkpoints.partition_point(|c| c.at.tick < limit);
+        let pages = watched_pages(sys, &stops.watches);
+        let mut found = None;
+        for k in (0..last).rev() {
+            let wrote = |page: &u64| self.checkpoints[k].undo.get(Key::memory(*page)).is_some();
+            if stops.breakpoints.is_empty() && !pages.iter().any(wrote) {
+                continue;
+            }
+            let end = self.checkpoints.get(k + 1).map_or(limit, |c| c.at.tick.min(limit));
+            self.restore(sys, k);
+            sys.set_breakpoints(&stops.breakpoints);
+            sys.watch(&stops.watches);
+            let outcome = self.last_in(sys, end);
+            sys.watch(&[]);
+            sys.set_breakpoints(&[]);
+            found = outcome?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let to = found.map_or(self.start(), Found::tick);
+        self.seek(sys, to)?;
+        Ok(found)
+    }
+
+    /// Goes back to before the last write to any byte of `[start, start + len)` of physical memory.
+    ///
+    /// # Errors
+    /// Any [`SeekError`].
+    pub fn last_write(&mut self, sys: &mut System, start: u64, len: u64) -> Result<Option<Ticks>, SeekError> {
+        let stops = Stops { watches: vec![(start, len)], ..Stops::default() };
+        Ok(self.find_last(sys, &stops)?.map(Found::tick))
+    }
+
+    /// Runs to `end`, and says what stopped the machine last before it.
+    fn last_in(&mut self, sys: &mut System, end: Ticks) -> Result<Option<Found>, SeekError> {
+        let mut found = None;
+        loop {
+            let stop = self.run(sys, end);
+            sys.bus.take_output();
+            if !sys.take_watch_hits().is_empty() {
+                // The step that ended here did it.
+                found = Some(Found::Write(Ticks(sys.now().0.saturating_sub(1))));
+            }
+            match stop {
+                Stop::Breakpoint => found = Some(Found::Breakpoint(sys.now())),
+                Stop::TripleFault => return Ok(found),
+                _ if self.diverged.is_some() => return Err(SeekError::Diverged(sys.now().0)),
+                _ if sys.now() >= end => return Ok(found),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The pool pages that answer to `ranges` of physical memory.
+fn watched_pages(sys: &System, ranges: &[(u64, u64)]) -> Vec<u64> {
+    let mut pages = Vec::new();
+    for &(start, len) in ranges {
+        let last = start.saturating_add(len.max(1) - 1);
+        for page in start >> PAGE_SHIFT..=last >> PAGE_SHIFT {
+            if let Target::Pool(offset) = sys.mem.target(page << PAGE_SHIFT).1 {
+                pages.push(offset >> PAGE_SHIFT);
+            }
+        }
+    }
+    pages
+}
