@@ -1,7 +1,7 @@
 //! What only CPUs up to the 80486 have, where the captures of real ones (tests/sst.rs) say nothing of it.
 
 use emu_core::cpu::model::{Feature, Kind};
-use emu_core::cpu::{Model, Segment, bits, reg, seg};
+use emu_core::cpu::{Model, Segment, Shadow, bits, reg, seg};
 use emu_core::fpu::F80;
 use emu_core::mem::Target;
 use emu_core::{Bus, ClockRate, PhysMem, System, Ticks};
@@ -222,7 +222,7 @@ fn icebp_and_salc() {
 #[test]
 fn a_missing_coprocessor_answers_nothing() {
     let code = [0xDB, 0xE3, 0xDD, 0x3F, HALT];
-    for kind in [Kind::I8086, Kind::I80286, Kind::I80386] {
+    for kind in [Kind::I8086, Kind::I80286, Kind::I80386, Kind::I80486, Kind::P6] {
         for there in [false, true] {
             let mut sys = machine(Model::new(kind).with(Feature::Fpu, there), &code);
             sys.cpu.regs[3] = 0x4000;
@@ -245,5 +245,21 @@ fn the_8087_and_287_ignore_what_they_do_not_know() {
         sys.cpu.cr0 &= !bits::CR0_EM;
         assert_eq!(run(&mut sys), None, "{kind:?}");
         assert_eq!((sys.cpu.fpu.st(0) != F80::ONE, sys.cpu.regs[0] != 0x5A5A), (sine, status), "{kind:?}");
+    }
+}
+
+/// The 8086 takes no interrupt behind a load of any segment register; later CPUs only behind one of SS [8086 Family User's
+/// Manual, "Interrupts"; SDM-3 6.8.3].
+#[test]
+fn segment_loads_hold_interrupts_back() {
+    for (kind, load, held) in
+        [(Kind::I8086, 0xD8, true), (Kind::I8086, 0xD0, true), (Kind::I80286, 0xD8, false), (Kind::I80286, 0xD0, true)]
+    {
+        // MOV DS, AX or MOV SS, AX; NOP.
+        let mut sys = machine(Model::new(kind), &[0x8E, load, 0x90, HALT]);
+        sys.run(Ticks(1));
+        assert_eq!(sys.cpu.shadow == Shadow::MovSs, held, "{kind:?} {load:x}");
+        sys.run(Ticks(2));
+        assert_eq!((sys.cpu.shadow, sys.cpu.rip), (Shadow::None, CODE + 3));
     }
 }

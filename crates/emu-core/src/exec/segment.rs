@@ -50,9 +50,10 @@ pub(super) fn store_selector(sys: &mut System, insn: &Instruction, sel: u16) -> 
     }
 }
 
-/// What loading SS leaves: the next instruction can't be interrupted, so that it can load the stack pointer.
+/// What loading SS leaves: the next instruction can't be interrupted, so that it can load the stack pointer. The 8086 does so
+/// for every segment register.
 fn shade(sys: &mut System, index: usize) {
-    if index == seg::SS {
+    if index == seg::SS || sys.cpu.model.kind == Kind::I8086 {
         sys.cpu.shadow = Shadow::MovSs;
         sys.request_leave();
     }

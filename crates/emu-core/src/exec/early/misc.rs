@@ -5,7 +5,7 @@ use iced_x86::{Code, CpuidFeature, Instruction, OpKind, Register};
 use super::super::Exec;
 use super::shift::count;
 use crate::System;
-use crate::cpu::bits::CR0_EM;
+use crate::cpu::bits::{CR0_EM, CR0_TS};
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Outcome, seg};
 use crate::exec::tables::need_ring_0;
@@ -93,7 +93,7 @@ pub(super) fn escape(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
-/// The same with CR0.EM, which asks for a trap.
+/// The same with CR0.EM and TS, which ask for a trap.
 pub(super) fn escape_checked(sys: &mut System, insn: &Instruction) -> Outcome {
-    if sys.cpu.cr0 & CR0_EM != 0 { Err(Fault::NM) } else { escape(sys, insn) }
+    if sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0 { Err(Fault::NM) } else { escape(sys, insn) }
 }

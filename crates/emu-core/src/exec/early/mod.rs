@@ -22,8 +22,9 @@ const SHARED: &[Lookup] = &[bcd::lookup, shift::lookup];
 
 /// What `code` does on `model`, if that is not what it does on others.
 pub(super) fn lookup(model: &Model, code: Code) -> Option<Exec> {
-    let absent = || !model.has(Feature::Fpu) || !available::has(model, code);
-    if model.kind <= Kind::I80386 && misc::is_escape(code) && absent() {
+    // Up to the 387, a unit ignores what it does not know; without one, nobody answers [AP-485, "no FPU" of the i486 SX].
+    let absent = !model.has(Feature::Fpu) || (model.kind <= Kind::I80386 && !available::has(model, code));
+    if absent && misc::is_escape(code) {
         return Some(if model.kind.wraps() { misc::escape } else { misc::escape_checked });
     }
     let own = match model.kind {
