@@ -99,7 +99,10 @@ fn features() -> String {
         "adx" = "adx",
         "aes" = "aes",
         "pclmulqdq" = "pclmulqdq",
-        "sha" = "sha"
+        "sha" = "sha",
+        "gfni" = "gfni",
+        "vaes" = "vaes",
+        "vpclmulqdq" = "vpclmulqdq"
     ];
     // Every x86-64 CPU has these.
     let always = ["fpu", "cmov", "cx8", "mmx", "fxsr", "sse", "sse2", "clflush", "lahf_lm"];

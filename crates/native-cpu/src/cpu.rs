@@ -26,7 +26,7 @@ const SS: u64 = 0x2B;
 /// Flags that a case can hold: CF, PF, AF, ZF, SF, DF, OF; and AC and ID besides.
 const FLAGS: u64 = 0x24_0CD5;
 /// Iterations of a repeated string instruction before the adapter gives up.
-const ITERATIONS: usize = 65_536;
+const ITERATIONS: usize = 8_192;
 const NOP: u8 = 0x90;
 const INT3: u8 = 0xCC;
 

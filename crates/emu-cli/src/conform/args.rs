@@ -7,6 +7,8 @@ use emu_conform::report::Shard;
 use emu_core::cpu::Model;
 use emu_machine::config::parse_cpu;
 
+use super::fuzz::{AgainstArgs, FuzzArgs};
+
 fn cpu(text: &str) -> Result<Model, String> {
     parse_cpu(text).map_err(|e| e.to_string())
 }
@@ -59,7 +61,7 @@ pub(crate) struct OutputArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ConformArgs {
     /// Files or folders: SingleStepTests (MOO, JSON), hardware vectors, test kernels, ROM tests
-    #[arg(value_name = "SUITE", required = true)]
+    #[arg(value_name = "SUITE", required_unless_present = "fuzz")]
     pub(crate) suites: Vec<PathBuf>,
     /// CPU model to run, in place of the one that the suite is for
     #[arg(long, value_parser = cpu, value_name = "MODEL")]
@@ -79,6 +81,10 @@ pub(crate) struct ConformArgs {
     /// What a ROM test must print; NAME-reference.txt beside the ROM, unless given
     #[arg(long, value_name = "FILE")]
     pub(crate) reference: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) against: AgainstArgs,
+    #[command(flatten)]
+    pub(crate) fuzz: FuzzArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -1,12 +1,14 @@
 //! `emu conform` and `emu report`.
 
 mod args;
+mod fuzz;
 mod progress;
 
 pub(crate) use args::{ConformArgs, ReportAction, ReportArgs};
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use emu_conform::file::write_atomically;
 use emu_conform::report::text::{Detail, text};
@@ -35,10 +37,21 @@ pub(crate) fn exit_codes_help() -> &'static str {
 
 /// Runs suites; returns the exit code.
 pub(crate) fn conform(args: &ConformArgs) -> Result<u8, Failure> {
+    if args.fuzz.fuzz {
+        return fuzz::fuzz(args);
+    }
     let mut problems = Vec::new();
     let suites = find(&args.suites, &mut problems);
     let decoded = args.no_fast_handlers;
+    let adapter = args.against.against.as_deref().map(|command| fuzz::start(command, &args.against)).transpose()?;
+    let emu_name = if decoded { "emu without fast handlers" } else { "emu" };
+    let target_name = adapter.as_ref().map_or(emu_name.to_owned(), Target::name);
+    let alone = adapter.is_some().then_some(1);
+    let adapter = adapter.map(|a| Arc::new(Mutex::new(a)));
     let make_target = move |model: Model| -> Result<Box<dyn Target>, TargetError> {
+        if let Some(adapter) = &adapter {
+            return Ok(Box::new(fuzz::Shared(adapter.clone())));
+        }
         let target = EmuTarget::new(model);
         Ok(Box::new(if decoded { target.without_fast_handlers() } else { target }))
     };
@@ -46,10 +59,11 @@ pub(crate) fn conform(args: &ConformArgs) -> Result<u8, Failure> {
         model: args.cpu,
         shard: args.shard,
         failures: args.output.failures,
-        jobs: args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        // One adapter runs one case at a time.
+        jobs: alone.or(args.jobs).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         seconds: args.timeout,
         reference: args.reference.clone(),
-        target_name: if decoded { "emu without fast handlers".into() } else { "emu".into() },
+        target_name,
         make_target: &make_target,
     };
     let bar = Bar::new(args.output.quiet);

@@ -24,6 +24,22 @@ impl Bar {
         Bar { bar, cases: AtomicU64::new(0), failed: AtomicU64::new(0) }
     }
 
+    /// So many random cases have run, and so many differ.
+    pub(crate) fn fuzzing(&self, cases: u64, differing: u64) {
+        if cases % 1024 == 0 {
+            self.bar.set_message(format!("{cases} cases, {differing} differ"));
+            self.bar.tick();
+        }
+    }
+
+    /// A sign of life where nobody knows how far it is.
+    pub(crate) fn endless(self) -> Bar {
+        if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {spinner} {msg}") {
+            self.bar.set_style(style);
+        }
+        self
+    }
+
     /// Takes it away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

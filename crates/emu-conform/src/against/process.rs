@@ -68,9 +68,9 @@ impl Process {
     /// Sends a line, and waits for one that is no remark.
     pub(super) fn ask(&mut self, line: &str, limit: Duration) -> Result<String, Failure> {
         let deadline = Instant::now() + limit;
-        let sent = self.input.as_mut().map(|input| input.write_all(line.as_bytes()).and_then(|()| input.flush()));
-        if !matches!(sent, Some(Ok(()))) {
-            return Err(Failure::Ended(self.how_it_ended()));
+        if let Some(input) = &mut self.input {
+            // Fails if it has ended; what it said before that is still to be heard.
+            let _ = input.write_all(line.as_bytes()).and_then(|()| input.flush());
         }
         loop {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

@@ -110,6 +110,9 @@ pub(super) fn features(insn: &Instruction) -> Option<Vec<&'static str>> {
             F::AVX2 => "avx2",
             F::FMA => "fma",
             F::F16C => "f16c",
+            F::GFNI => "gfni",
+            F::VAES => "vaes",
+            F::VPCLMULQDQ => "vpclmulqdq",
             _ => return None,
         })
     };
@@ -133,7 +136,7 @@ pub(super) fn classify(insn: &Instruction) -> Option<Class> {
         Class::Bmi
     } else if insn.encoding() == EncodingKind::VEX {
         Class::Avx
-    } else if has("aes") || has("pclmulqdq") || has("sha") {
+    } else if has("aes") || has("pclmulqdq") || has("sha") || has("gfni") {
         Class::Crypto
     } else if has("mmx") || registers().any(Register::is_mm) {
         Class::Mmx

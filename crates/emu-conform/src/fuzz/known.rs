@@ -30,12 +30,14 @@ const RULES: &[Rule] = &[
     (dot_product_of_nans, "DPPS and VDPPS: which of several NaNs is the result is the implementation's [SDM-2 DPPS]"),
     (
         transition_before_fault,
-        "AMD: a conversion to an MMX register that raises #XM has made the x87 tags valid; Intel is not known",
+        "AMD: a conversion to an MMX register that raises #XM, and a MASKMOVQ that faults, have made the x87 tags valid; Intel is not known",
     ),
     (
         tiny_transcendental,
         "x87 transcendentals: where the result is about to underflow, UE and PE go with the last bit",
     ),
+    (misaligned_mode, "AMD: MXCSR has bit 17, misaligned exception mask; elsewhere it is reserved, #GP [APM-1 4.2.2]"),
+    (arpl_that_changes_nothing, "AMD: ARPL checks that its operand is writable only if it writes [SDM-2 ARPL: always]"),
     (
         wide_element_in_32_bits,
         "AMD: #UD for VPEXTRD and VPINSRD with VEX.W in 32-bit code; Intel ignores it there [SDM-2 2.3.5.2]",
@@ -99,7 +101,7 @@ fn loop_by_prefix(d: &Difference<'_>) -> bool {
 fn pause_of_r8(d: &Difference<'_>) -> bool {
     let silicon = (d.silicon(Reg::Rax), d.silicon(Reg::R8));
     let before = (d.case.initial.get(Reg::R8).unwrap_or(0), d.case.initial.get(Reg::Rax).unwrap_or(0));
-    d.insn.mnemonic() == Mnemonic::Pause && silicon.0 as u32 == before.0 as u32 && silicon.1 as u32 == before.1 as u32
+    d.insn.mnemonic() == Mnemonic::Pause && silicon.0 as u16 == before.0 as u16 && silicon.1 as u16 == before.1 as u16
 }
 
 fn sha_unaligned(d: &Difference<'_>) -> bool {
@@ -130,12 +132,10 @@ fn dot_product_of_nans(d: &Difference<'_>) -> bool {
 }
 
 fn transition_before_fault(d: &Difference<'_>) -> bool {
-    let to_mmx = d.insn.op0_kind() == OpKind::Register && d.insn.op0_register().is_mm();
+    let to_mmx = d.insn.op0_kind() == OpKind::Register && d.insn.op0_register().is_mm() && d.case.exception == Some(19);
+    let masked = d.insn.mnemonic() == Mnemonic::Maskmovq && d.case.exception.is_some();
     let place = |p: Place| matches!(p, Place::Reg(Reg::Ftw | Reg::Fsw) | Place::St(_));
-    to_mmx
-        && d.case.exception == Some(19)
-        && d.found.event.is_none()
-        && d.found.differences.iter().all(|x| place(x.place))
+    (to_mmx || masked) && d.found.event.is_none() && d.found.differences.iter().all(|x| place(x.place))
 }
 
 fn tiny_transcendental(d: &Difference<'_>) -> bool {
@@ -164,4 +164,13 @@ fn masked_store_of_nothing(d: &Difference<'_>) -> bool {
         r => d.case.initial.ymm(r.number()).unwrap_or_default()[0] & 0x8080_8080_8080_8080_8080_8080_8080_8080,
     };
     masked && mask == 0 && d.case.exception.is_some() && d.outcome.event == Event::Retired
+}
+
+fn misaligned_mode(d: &Difference<'_>) -> bool {
+    let loads = matches!(d.insn.mnemonic(), Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr);
+    loads && d.outcome.event == Event::Exception(13) && d.silicon(Reg::Mxcsr) >> 16 == 2
+}
+
+fn arpl_that_changes_nothing(d: &Difference<'_>) -> bool {
+    d.insn.mnemonic() == Mnemonic::Arpl && d.outcome.event == Event::Exception(13) && d.case.exception != Some(13)
 }

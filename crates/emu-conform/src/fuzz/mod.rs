@@ -12,6 +12,7 @@ mod draw;
 pub mod known;
 mod rng;
 mod shrink;
+pub mod text;
 mod values;
 pub mod vector;
 
