@@ -247,3 +247,39 @@ fn two_runs_have_the_same_state() {
     };
     assert_eq!(run("--pace=no"), run("--pace=yes"));
 }
+
+/// What is printed when the guest `code` dies, with more arguments.
+fn last_words(dir: &TempDir, code: &[u8], mode: &str, more: &[&str]) -> String {
+    let image = dir.file("dies.img", &floppy(code)) + mode;
+    let output = emu(&[&[image.as_str()], more].concat());
+    assert!(matches!(output.status.code(), Some(6 | 7)), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether `parts` stand in `text` in this order.
+fn in_order(text: &str, parts: &[&str]) -> bool {
+    parts.iter().try_fold(text, |rest, part| rest.split_once(part).map(|halves| halves.1)).is_some()
+}
+
+#[test]
+fn a_dead_machine_shows_its_last_instructions() {
+    let dir = TempDir::new("death");
+    let begun = "last instructions, found by repeating the run";
+    // mov cx, 300; loop $; jmp $+2; jmp $+2; cli; hlt: five blocks.
+    let loops = [0xB9, 0x2C, 0x01, 0xE2, 0xFE, 0xEB, 0x00, 0xEB, 0x00, 0xFA, 0xF4];
+    let text = last_words(&dir, &loops, "", &[]);
+    let lines =
+        ["mov cx,12Ch", "0000:7c03", "loop", "(300 times)", "0000:7c05", "jmp", "0000:7c07", "jmp", "cli", "hlt"];
+    assert!(in_order(&text, &[&[begun][..], &lines].concat()), "{text}");
+    // The same after a key: xor ah, ah; int 16h; cli; hlt.
+    let waits = [0x30, 0xE4, 0xCD, 0x16, 0xFA, 0xF4];
+    let text = last_words(&dir, &waits, "", &["--type", "<wait 300ms>x", "--wait-for", "never"]);
+    assert!(in_order(&text, &[begun, "iret", "0000:7c04", "cli", "0000:7c05", "hlt"]), "{text}");
+    // lidt [an empty limit]; jmp $+2; int3
+    let triple = [0x0F, 0x01, 0x1E, 0x08, 0x7C, 0xEB, 0x00, 0xCC, 0, 0, 0, 0, 0, 0];
+    let text = last_words(&dir, &triple, "", &[]);
+    assert!(in_order(&text, &[begun, "lidt", "jmp", "0000:7c07", "int3", "last interrupts"]), "{text}");
+    // What was written can't be taken back: the last block must do.
+    let text = last_words(&dir, &loops, ",mode=write", &[]);
+    assert!(in_order(&text, &["last instructions, from memory at 7c09", "cli", "hlt"]), "{text}");
+}

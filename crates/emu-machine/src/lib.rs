@@ -16,4 +16,4 @@ mod testing;
 pub mod vm;
 
 pub use machine::{BuildError, Machine, OutputError};
-pub use report::{describe_cpu, describe_next, describe_registers};
+pub use report::{describe_cpu, describe_death, describe_next, describe_registers};

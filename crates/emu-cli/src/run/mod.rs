@@ -13,14 +13,18 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
+use emu_core::{Input, Ticks};
 use emu_machine::host::{Action, Command, End, Runner, RunnerOptions, Script, SerialLink};
 use emu_machine::recording::Recorder;
-use emu_machine::{Machine, describe_cpu};
+use emu_machine::{Machine, describe_death};
 
 use crate::terminal::{Terminal, restore_on_panic};
 use args::Display;
 use choose::choose;
 use exit::code_of;
+
+/// How long the last instructions of a machine that died are searched for.
+const RETRACE: Duration = Duration::from_secs(10);
 
 /// Runs a machine as the arguments say; returns the exit code.
 pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
@@ -80,12 +84,16 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     let end = runner.run();
     let warnings = runner.warnings().to_vec();
     let unfinished = (!runner.script().is_finished()).then(|| runner.script().describe());
+    let inputs = runner.input_log().to_vec();
     let (machine, dropped) = runner.finish(); // drops the sender of frames, which ends the terminal's thread
     if let Some(t) = terminal {
         t.finish();
     }
     warnings.iter().for_each(|w| say!("emu: {w}"));
-    report(&args, machine, &end, unfinished.as_deref(), dropped);
+    if dropped > 0 {
+        say!("emu: {dropped} bytes of serial output were dropped: nobody took them");
+    }
+    report(&args, machine, &inputs, &end, unfinished.as_deref());
     Ok(code_of(&end, unfinished.is_some()))
 }
 
@@ -120,15 +128,12 @@ pub(crate) fn open_serials(
 }
 
 /// Says how it ended.
-fn report(args: &RunArgs, mut machine: Machine, end: &End, unfinished: Option<&str>, dropped: u64) {
-    if dropped > 0 {
-        say!("emu: {dropped} bytes of serial output were dropped: nobody took them");
-    }
+fn report(args: &RunArgs, mut machine: Machine, inputs: &[(Ticks, Input)], end: &End, unfinished: Option<&str>) {
     if let Some(line) = exit::describe(end, unfinished).filter(|_| !args.quiet || code_of(end, false) != 0) {
         say!("emu: {line}");
     }
     if matches!(end, End::TripleFault | End::Dead) {
-        say!("{}", describe_cpu(&mut machine.system).trim_end());
+        say!("{}", describe_death(&mut machine, inputs, RETRACE).trim_end());
     }
     if args.state_hash {
         say!("emu: tick {} state {}", machine.system.now().0, machine.system.hash());

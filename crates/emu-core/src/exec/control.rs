@@ -144,6 +144,7 @@ fn hlt(sys: &mut System, _: &Instruction) -> Outcome {
         return Err(Fault::gp(0));
     }
     sys.cpu.activity = Activity::Halted;
+    sys.remember_halt();
     sys.request_leave();
     Ok(())
 }

@@ -31,10 +31,11 @@ pub struct LastBlock {
     pub bitness: u32,
 }
 
-/// The last interrupts, oldest first.
+/// The last interrupts, oldest first, and the last halt.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
     interrupts: Vec<Delivered>,
+    halt: Option<Ticks>,
 }
 
 impl System {
@@ -46,6 +47,17 @@ impl System {
             list.remove(0);
         }
         list.push(delivered);
+    }
+
+    /// Remembers that HLT is being executed.
+    pub(crate) fn remember_halt(&mut self) {
+        self.trail.halt = Some(self.now());
+    }
+
+    /// The tick before the last HLT, if there was one.
+    #[must_use]
+    pub fn last_halt(&self) -> Option<Ticks> {
+        self.trail.halt
     }
 
     /// The last interrupts and exceptions, oldest first.

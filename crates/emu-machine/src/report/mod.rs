@@ -1,20 +1,42 @@
 //! What a person gets to read when a machine has died: registers, the code at the instruction pointer, the last
 //! instructions and the last interrupts.
 
-use core::fmt::Write;
+mod retrace;
 
-use emu_core::System;
+use core::fmt::Write;
+use std::time::Duration;
+
 use emu_core::cpu::{Mode, Segment};
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use emu_core::{Input, System, Ticks};
+use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
+
+use crate::Machine;
+use retrace::{Retraced, retrace};
 
 const NAMES: [&str; 8] = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"];
 const SEGMENTS: [&str; 6] = ["ES", "CS", "SS", "DS", "FS", "GS"];
 /// Bytes of code that are shown from the instruction pointer on.
 const CODE: usize = 24;
 
-/// Registers of the CPU whose turn it is, and the bytes of code at its instruction pointer; several lines.
+/// What there is to say about a machine that died after it got `inputs`: registers, code, and the instructions and
+/// interrupts before its end. To find the instructions the run is repeated, which takes up to `patience` of host time; where
+/// it can't be, they are those of the last block.
 #[must_use]
-pub fn describe_cpu(system: &mut System) -> String {
+pub fn describe_death(machine: &mut Machine, inputs: &[(Ticks, Input)], patience: Duration) -> String {
+    let steps = retrace(machine, inputs, patience);
+    let system = &mut machine.system;
+    let mut out = describe_cpu(system);
+    code(&mut out, system);
+    match steps {
+        Some(steps) => retraced(&mut out, &steps),
+        None => last_instructions(&mut out, system),
+    }
+    last_interrupts(&mut out, system);
+    out
+}
+
+/// Registers of the CPU whose turn it is; several lines.
+fn describe_cpu(system: &System) -> String {
     let mut out = String::new();
     let cpu = &system.cpu;
     let long = cpu.mode.has(Mode::LONG);
@@ -42,9 +64,6 @@ pub fn describe_cpu(system: &mut System) -> String {
         "CR0={:08x} CR2={:016x} CR3={:016x} CR4={:08x} EFER={:04x}",
         cpu.cr0, cpu.cr2, cpu.cr3, cpu.cr4, cpu.efer
     );
-    code(&mut out, system);
-    last_instructions(&mut out, system);
-    last_interrupts(&mut out, system);
     out
 }
 
@@ -125,6 +144,29 @@ fn code(out: &mut String, system: &mut System) {
     out.push('\n');
 }
 
+/// The instructions before the end, oldest first.
+fn retraced(out: &mut String, steps: &[Retraced]) {
+    out.push_str("last instructions, found by repeating the run:\n");
+    for step in steps {
+        let insn = Decoder::with_ip(step.bitness, &step.bytes, step.rip, DecoderOptions::NONE).decode();
+        let len = if insn.is_invalid() { step.bytes.len().min(2) } else { insn.len() };
+        let times = if step.times > 1 { format!("  ({} times)", step.times) } else { String::new() };
+        let at = format!("{:04x}:{:x}", step.cs, step.rip);
+        let _ =
+            writeln!(out, "  tick {:<12} {at:<14} {:<20} {}{times}", step.tick, hex(&step.bytes[..len]), text(&insn));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn text(insn: &Instruction) -> String {
+    let mut text = String::new();
+    IntelFormatter::new().format(insn, &mut text);
+    text
+}
+
 /// The block that ran last, disassembled as if it stood where its memory is.
 fn last_instructions(out: &mut String, system: &System) {
     let block = system.last_block();
@@ -132,14 +174,10 @@ fn last_instructions(out: &mut String, system: &System) {
         return;
     }
     let _ = writeln!(out, "last instructions, from memory at {:x}:", block.location);
-    let mut formatter = IntelFormatter::new();
     let mut at = block.location;
     for bytes in &block.instructions {
-        let mut decoder = Decoder::with_ip(block.bitness, bytes, at, DecoderOptions::NONE);
-        let mut text = String::new();
-        formatter.format(&decoder.decode(), &mut text);
-        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let _ = writeln!(out, "  {at:8x}  {hex:<20} {text}");
+        let insn = Decoder::with_ip(block.bitness, bytes, at, DecoderOptions::NONE).decode();
+        let _ = writeln!(out, "  {at:8x}  {:<20} {}", hex(bytes), text(&insn));
         at += bytes.len() as u64;
     }
 }
