@@ -18,25 +18,35 @@ const SEGMENTS: [&str; 6] = ["ES", "CS", "SS", "DS", "FS", "GS"];
 /// Bytes of code that are shown from the instruction pointer on.
 const CODE: usize = 24;
 
-/// What there is to say about a machine that died after it got `inputs`: registers, code, and the instructions and
-/// interrupts before its end. To find the instructions the run is repeated, which takes up to `patience` of host time; where
-/// it can't be, they are those of the last block.
+/// What there is to say about a machine that died after it got `inputs`: as [`describe_cpu`], but with the last instructions
+/// before its end. To find them the run is repeated, which takes up to `patience` of host time; where it can't be, they are
+/// those of the last block.
 #[must_use]
 pub fn describe_death(machine: &mut Machine, inputs: &[(Ticks, Input)], patience: Duration) -> String {
     let steps = retrace(machine, inputs, patience);
-    let system = &mut machine.system;
-    let mut out = describe_cpu(system);
+    describe(&mut machine.system, steps.as_deref())
+}
+
+/// Registers of the CPU whose turn it is, code at its instruction pointer, the last block and the last interrupts; several
+/// lines.
+#[must_use]
+pub fn describe_cpu(system: &mut System) -> String {
+    describe(system, None)
+}
+
+fn describe(system: &mut System, steps: Option<&[Retraced]>) -> String {
+    let mut out = registers(system);
     code(&mut out, system);
     match steps {
-        Some(steps) => retraced(&mut out, &steps),
+        Some(steps) => retraced(&mut out, steps),
         None => last_instructions(&mut out, system),
     }
     last_interrupts(&mut out, system);
     out
 }
 
-/// Registers of the CPU whose turn it is; several lines.
-fn describe_cpu(system: &System) -> String {
+/// Registers; several lines.
+fn registers(system: &System) -> String {
     let mut out = String::new();
     let cpu = &system.cpu;
     let long = cpu.mode.has(Mode::LONG);
