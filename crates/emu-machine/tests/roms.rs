@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use emu_core::cpu::Activity;
 use emu_core::{Input, Key, Output, Stop, Ticks};
 use emu_machine::Machine;
-use emu_machine::config::MachineConfig;
+use emu_machine::config::{KernelConfig, MachineConfig};
 use emu_machine::host::Frame;
 
 /// Guest time, in ticks, after which a program that has not ended is stuck.
@@ -129,4 +129,32 @@ fn a_program_ends_at_the_same_tick_in_the_same_state_however_often_it_is_stopped
         ends.push((exit, m.system.now(), m.system.hash()));
     }
     assert_eq!(ends[0], ends[1]);
+}
+
+#[test]
+fn a_multiboot_kernel_finds_its_modules() {
+    let dir = std::env::temp_dir().join(format!("emu-modules-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        std::fs::write(dir.join(name), bytes).unwrap();
+        dir.join(name)
+    };
+    let image = file("kernel", &test_roms::roms::modules_kernel());
+    let long: String = (0..2000).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
+    let modules = vec![
+        (file("one", b"first contents"), "one arguments=yes".to_owned()),
+        (file("page", &[b'p'; 4096]), String::new()),
+        (file("long", long.as_bytes()), "x".to_owned()),
+    ];
+    let kernel = Some(KernelConfig { image, modules, ..KernelConfig::default() });
+    let mut m = Machine::new(MachineConfig { kernel, ..MachineConfig::default() }).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let mut told = Told::default();
+    run_until(&mut m, &mut told, |_, _| false);
+    assert_eq!(told.exit, Some(0x2A), "{told:?}");
+    let lines: Vec<&str> = told.printed.lines().collect();
+    assert_eq!(lines.len(), 3, "{told:?}");
+    assert!(lines[0].starts_with("module ") && lines[0].ends_with("one arguments=yes: first contents"), "{told:?}");
+    assert!(lines[1].ends_with(&format!(": {}", "p".repeat(4096))), "{told:?}");
+    assert!(lines[2].ends_with(&format!("x: {long}")), "{told:?}");
 }

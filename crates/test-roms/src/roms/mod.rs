@@ -4,11 +4,13 @@
 mod arithmetic;
 mod desk;
 mod irq;
+mod modules;
 mod paging;
 mod smc;
 
 pub use desk::desk_floppy;
 use iced_x86::code_asm::*;
+pub use modules::modules_kernel;
 
 use crate::asm::{Emit, IcedError};
 use crate::floppy::{FLOPPY_BYTES, boot_sector};

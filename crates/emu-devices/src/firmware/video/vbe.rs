@@ -193,7 +193,7 @@ fn mode_info(g: &mut Guest<'_>) -> Served<u16> {
     let pitch = width * pixel_bytes(bits);
     let size = u32::from(memory(g)) << 16;
     let base = frame_buffer(g);
-    let pages = (size / (u32::from(pitch) * u32::from(height))).clamp(1, 256) as u8;
+    let last_page = ((size / (u32::from(pitch) * u32::from(height))).clamp(1, 256) - 1) as u8;
     let mut b = [0u8; 256];
     let mut put = |at: usize, bytes: &[u8]| b[at..at + bytes.len()].copy_from_slice(bytes);
     // Supported, with this information, in colour, graphics; with a frame buffer.
@@ -203,12 +203,12 @@ fn mode_info(g: &mut Guest<'_>) -> Served<u16> {
     put(16, &pitch.to_le_bytes());
     put(18, &width.to_le_bytes());
     put(20, &height.to_le_bytes());
-    put(22, &[8, 16, 1, bits as u8, 1, if bits == 8 { 4 } else { 6 }, 0, pages - 1, 1]);
+    put(22, &[8, 16, 1, bits as u8, 1, if bits == 8 { 4 } else { 6 }, 0, last_page, 1]);
     put(31, &masks(bits));
     put(39, &[if bits == 8 { 0 } else { 2 }]);
     put(40, &base.to_le_bytes());
     put(50, &pitch.to_le_bytes());
-    put(52, &[pages - 1, pages - 1]);
+    put(52, &[last_page, last_page]);
     put(54, &masks(bits));
     put(62, &165_000_000u32.to_le_bytes());
     let at = g.in_segment(seg::ES, g.di());
