@@ -26,7 +26,7 @@ impl Bar {
 
     /// So many random cases have run, and so many differ.
     pub(crate) fn fuzzing(&self, cases: u64, differing: u64) {
-        if cases % 1024 == 0 {
+        if cases.is_multiple_of(1024) {
             self.bar.set_message(format!("{cases} cases, {differing} differ"));
             self.bar.tick();
         }
