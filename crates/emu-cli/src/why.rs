@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emu_core::mem::Target;
-use emu_core::timeline::{Mark, SeekError, TimelineSettings};
+use emu_core::timeline::{Mark, SeekError};
 use emu_core::{System, Ticks, Timeline};
 use emu_machine::recording::Recording;
 use emu_machine::{describe_next, describe_registers};
@@ -72,7 +72,7 @@ pub(crate) fn why(args: &WhyArgs) -> Result<u8, Failure> {
     if from > end {
         return Err(Failure::usage(format!("--before {}: the recording ends at tick {}", from.0, end.0)));
     }
-    let settings = args.timeline.settings(false).unwrap_or_else(TimelineSettings::default);
+    let settings = args.timeline.settings(false).unwrap_or_default();
     let mut timeline = Timeline::new(sys, settings);
     timeline.expect(recording.log().to_vec(), Mark::default().inputs, recording.spine().to_vec(), end);
     timeline.seek(sys, from).map_err(|e| failure(&timeline, &e))?;
