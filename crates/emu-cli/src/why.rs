@@ -77,15 +77,17 @@ pub(crate) fn why(args: &WhyArgs) -> Result<u8, Failure> {
     timeline.expect(recording.log().to_vec(), Mark::default().inputs, recording.spine().to_vec(), end);
     timeline.seek(sys, from).map_err(|e| failure(&timeline, &e))?;
     let start = physical(sys, args.place)?;
+    // The same memory all the time, though its address may once have led elsewhere.
+    let memory = sys.pool_ranges(&[(start, args.place.len)]);
     let mut found = false;
     let mut before = from;
     for _ in 0..args.history.max(1) {
-        let Some(tick) = timeline.last_write(sys, start, args.place.len).map_err(|e| failure(&timeline, &e))? else {
+        let Some(tick) = timeline.last_write(sys, &memory).map_err(|e| failure(&timeline, &e))? else {
             print(&format!("not written between tick {} and tick {}", timeline.start().0, before.0));
             break;
         };
         (found, before) = (true, tick);
-        show(sys, &mut timeline, tick, start, args.place.len)?;
+        show(sys, &mut timeline, tick, start, &memory)?;
     }
     Ok(if found { 0 } else { NOT_FOUND })
 }
@@ -124,11 +126,15 @@ fn physical(sys: &mut System, place: Place) -> Result<u64, Failure> {
 }
 
 /// Prints the step that the machine stands before, and leaves it there.
-fn show(sys: &mut System, timeline: &mut Timeline, tick: Ticks, start: u64, len: u64) -> Result<(), Failure> {
-    let read = |sys: &System| {
-        let mut bytes = vec![0; len as usize];
-        sys.mem.read(start, &mut bytes);
-        bytes
+fn show(
+    sys: &mut System,
+    timeline: &mut Timeline,
+    tick: Ticks,
+    start: u64,
+    memory: &[(u64, u64)],
+) -> Result<(), Failure> {
+    let read = |sys: &System| -> Vec<u8> {
+        memory.iter().flat_map(|&(first, last)| sys.mem.pool(first, (last - first + 1) as usize).to_vec()).collect()
     };
     let (instruction, registers, before) = (describe_next(sys), describe_registers(sys), read(sys));
     timeline.seek(sys, tick + 1).map_err(|e| failure(timeline, &e))?;

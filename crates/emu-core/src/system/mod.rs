@@ -193,8 +193,16 @@ impl System {
     }
 
     /// Watches writes to `ranges` of physical memory (first byte, length), and nothing else: the run stops behind the
-    /// instruction that writes there, or the device that does. Where no memory answers, nothing is watched.
+    /// instruction that writes there, or the device that does. Where no memory answers now, nothing is watched.
     pub fn watch(&mut self, ranges: &[(u64, u64)]) {
+        let pool = self.pool_ranges(ranges);
+        self.watch_pool(&pool);
+    }
+
+    /// The parts of the memory pool (first and last byte) that answer to `ranges` of physical memory (first byte, length)
+    /// as the map and the A20 gate stand now.
+    #[must_use]
+    pub fn pool_ranges(&self, ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let mut pool = Vec::new();
         for &(start, len) in ranges {
             let mut at = start;
@@ -207,7 +215,12 @@ impl System {
                 at += n;
             }
         }
-        self.mem.watch(&pool);
+        pool
+    }
+
+    /// Watches parts of the memory pool (first and last byte), and nothing else.
+    pub(crate) fn watch_pool(&mut self, pool: &[(u64, u64)]) {
+        self.mem.watch(pool);
         self.protect_memory();
     }
 

@@ -5,7 +5,7 @@
 
 use super::pages::Key;
 use super::{SeekError, Timeline};
-use crate::mem::{PAGE_SHIFT, Target};
+use crate::mem::PAGE_SHIFT;
 use crate::system::{Stop, System};
 use crate::time::Ticks;
 
@@ -14,7 +14,8 @@ use crate::time::Ticks;
 pub struct Stops {
     /// Linear addresses of instructions.
     pub breakpoints: Vec<u64>,
-    /// Physical memory that is written: first byte, length.
+    /// Memory that is written: parts of the pool (first and last byte), as [`System::pool_ranges`] gives them. A physical
+    /// address may lead elsewhere in the past.
     pub watches: Vec<(u64, u64)>,
 }
 
@@ -46,7 +47,7 @@ impl Timeline {
         let limit = sys.now();
         self.leave_head(sys);
         let last = self.checkpoints.partition_point(|c| c.at.tick < limit);
-        let pages = watched_pages(sys, &stops.watches);
+        let pages: Vec<u64> = stops.watches.iter().flat_map(|w| w.0 >> PAGE_SHIFT..=w.1 >> PAGE_SHIFT).collect();
         let mut found = None;
         for k in (0..last).rev() {
             let wrote = |page: &u64| self.checkpoints[k].undo.get(Key::memory(*page)).is_some();
@@ -56,9 +57,9 @@ impl Timeline {
             let end = self.checkpoints.get(k + 1).map_or(limit, |c| c.at.tick.min(limit));
             self.restore(sys, k);
             sys.set_breakpoints(&stops.breakpoints);
-            sys.watch(&stops.watches);
+            sys.watch_pool(&stops.watches);
             let outcome = self.last_in(sys, end);
-            sys.watch(&[]);
+            sys.watch_pool(&[]);
             sys.set_breakpoints(&[]);
             found = outcome?;
             if found.is_some() {
@@ -70,12 +71,12 @@ impl Timeline {
         Ok(found)
     }
 
-    /// Goes back to before the last write to any byte of `[start, start + len)` of physical memory.
+    /// Goes back to before the last write to any byte of `memory`: parts of the pool, as [`System::pool_ranges`] gives them.
     ///
     /// # Errors
     /// Any [`SeekError`].
-    pub fn last_write(&mut self, sys: &mut System, start: u64, len: u64) -> Result<Option<Ticks>, SeekError> {
-        let stops = Stops { watches: vec![(start, len)], ..Stops::default() };
+    pub fn last_write(&mut self, sys: &mut System, memory: &[(u64, u64)]) -> Result<Option<Ticks>, SeekError> {
+        let stops = Stops { watches: memory.to_vec(), ..Stops::default() };
         Ok(self.find_last(sys, &stops)?.map(Found::tick))
     }
 
@@ -98,18 +99,4 @@ impl Timeline {
             }
         }
     }
-}
-
-/// The pool pages that answer to `ranges` of physical memory.
-fn watched_pages(sys: &System, ranges: &[(u64, u64)]) -> Vec<u64> {
-    let mut pages = Vec::new();
-    for &(start, len) in ranges {
-        let last = start.saturating_add(len.max(1) - 1);
-        for page in start >> PAGE_SHIFT..=last >> PAGE_SHIFT {
-            if let Target::Pool(offset) = sys.mem.target(page << PAGE_SHIFT).1 {
-                pages.push(offset >> PAGE_SHIFT);
-            }
-        }
-    }
-    pages
 }

@@ -273,6 +273,7 @@ proptest! {
         prop_assert_eq!(sys.now(), Ticks(at));
         prop_assert_eq!(straight(&inputs, &[at]), [sys.hash()]);
         timeline.seek(&mut sys, Ticks(from)).unwrap();
+        let watches = sys.pool_ranges(&watches);
         let found = timeline.find_last(&mut sys, &Stops { watches, ..Stops::default() });
         prop_assert_eq!(found, Ok(writes.last().map(|t| Found::Write(Ticks(*t)))));
         timeline.seek(&mut sys, Ticks(LENGTH)).unwrap();
