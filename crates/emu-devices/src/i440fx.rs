@@ -4,8 +4,8 @@
 //! C0000h–FFFFFh (PAM0–6). Source: Intel 82441FX datasheet, order number 290549.
 //!
 //! Left out: DRAM timing and row boundaries are storage only (memory is sized by the board), as are ECC, the multi-
-//! transaction timer and the turbo register. SMRAM is storage with its lock rules: no CPU of ours enters SMM, so that
-//! A0000h–BFFFFh always belongs to the PCI bus; D_OPEN does not show DRAM there.
+//! transaction timer and the turbo register. D_CLS, which in SMM would send data
+//! accesses to A0000h–BFFFFh to the PCI bus, is storage.
 
 use emu_core::bus::{DevCx, Device, PciAddress, PciFunction, PortDevice};
 use emu_core::mem::Target;
@@ -26,6 +26,9 @@ const PAM6: u8 = 0x5F;
 const SMRAM: u8 = 0x72;
 const SMRAM_OPEN: u8 = 1 << 6;
 const SMRAM_LOCK: u8 = 1 << 4;
+const SMRAM_ENABLE: u8 = 1 << 3;
+const SMRAM_START: u64 = 0xA_0000;
+const SMRAM_END: u64 = 0xC_0000;
 
 /// Number of memory segments that have attributes of their own.
 pub const SEGMENTS: usize = 13;
@@ -78,13 +81,21 @@ impl I440fx {
         }
     }
 
-    fn write_smram(&mut self, value: u8) {
+    /// SMRAM lies behind the video memory's addresses; without D_OPEN only system management mode reaches it.
+    fn map_smram(&self, cx: &mut DevCx<'_>) {
+        let value = self.config.byte(SMRAM);
+        let enabled = value & SMRAM_ENABLE != 0;
+        cx.mem.set_smram(enabled.then_some((SMRAM_START..SMRAM_END, SMRAM_START)), value & SMRAM_OPEN != 0);
+    }
+
+    fn write_smram(&mut self, cx: &mut DevCx<'_>, value: u8) {
         let old = self.config.byte(SMRAM);
         if old & SMRAM_LOCK != 0 {
             return; // D_LCK makes the register read-only until reset, and has cleared D_OPEN.
         }
         let open = if value & SMRAM_LOCK != 0 { 0 } else { value & SMRAM_OPEN };
         self.config.write(SMRAM, 1, u32::from(value & !SMRAM_OPEN | open));
+        self.map_smram(cx);
     }
 }
 
@@ -128,6 +139,7 @@ impl Device for I440fx {
         self.config.reset();
         self.config_address = 0;
         self.map_segments(cx);
+        self.map_smram(cx);
     }
 
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
@@ -140,6 +152,7 @@ impl Device for I440fx {
 
     fn restored(&mut self, cx: &mut DevCx<'_>) {
         self.map_segments(cx);
+        self.map_smram(cx);
     }
 }
 
@@ -191,7 +204,7 @@ impl PciFunction for I440fx {
         for i in 0..size.min(4) {
             let (at, byte) = (register.wrapping_add(i), (value >> (8 * u32::from(i))) as u8);
             if at == SMRAM {
-                self.write_smram(byte);
+                self.write_smram(cx, byte);
             } else {
                 self.config.write(at, 1, byte.into());
             }
@@ -291,5 +304,18 @@ mod tests {
         assert_eq!(rig.in8(0xCFE), 0x1A, "locking closes");
         rig.out8(0xCFE, 0x42);
         assert_eq!(rig.in8(0xCFE), 0x1A);
+    }
+
+    #[test]
+    fn open_smram_lies_over_the_video_memory() {
+        let (mut rig, _) = build();
+        rig.mem.pool_write(0xA_0000, &[0x77]);
+        rig.out32(0xCF8, 0x8000_0070);
+        rig.out8(0xCFE, 0x0A); // enabled, closed
+        assert_eq!(rig.read(0xA_0000, 1), 0xFF);
+        rig.out8(0xCFE, 0x4A); // open
+        assert_eq!(rig.read(0xA_0000, 1), 0x77);
+        rig.out8(0xCFE, 0x1A); // locked, hence closed
+        assert_eq!(rig.read(0xA_0000, 1), 0xFF);
     }
 }

@@ -20,6 +20,13 @@ pub const VIF: u32 = 1 << 19;
 pub const VIP: u32 = 1 << 20;
 pub const ID: u32 = 1 << 21;
 
+// DR6 and DR7.
+pub const DR6_HITS: u64 = 0xF;
+pub const DR6_BD: u64 = 1 << 13;
+pub const DR6_BS: u64 = 1 << 14;
+pub const DR6_BT: u64 = 1 << 15;
+pub const DR7_GD: u64 = 1 << 13;
+
 // CR0.
 pub const CR0_PE: u64 = 1 << 0;
 pub const CR0_MP: u64 = 1 << 1;

@@ -155,6 +155,8 @@ pub struct Cpu {
     pub smbase: u32,
     /// TR3 to TR7.
     pub test: TestRegisters,
+    /// DR6 bits of breakpoints and single steps whose trap has not been taken yet.
+    pub pending_debug: u64,
     /// Which silicon it is.
     pub model: Model,
     /// Its number, which is also its initial APIC ID.
@@ -198,6 +200,7 @@ impl Cpu {
             smm: false,
             smbase: 0x3_0000,
             test: TestRegisters::default(),
+            pending_debug: 0,
             model,
             id,
         };
@@ -244,6 +247,7 @@ impl Cpu {
         self.shadow = Shadow::None;
         self.activity = if self.id == 0 { Activity::Running } else { Activity::WaitForSipi };
         self.nmi_blocked = false;
+        self.pending_debug = 0;
         self.smm = false;
         if !init {
             self.msr = Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() };

@@ -59,8 +59,9 @@ impl Field for Msrs {
 
 impl State for Cpu {
     const TAG: [u8; 4] = *b"CPU ";
-    /// 2: test registers; 3: upper halves of YMM registers, XCR0, the random generator. Before, all as after a reset.
-    const VERSION: u16 = 3;
+    /// 2: test registers; 3: upper halves of YMM registers, XCR0, the random generator; 4: pending debug traps.
+    /// Before, all as after a reset.
+    const VERSION: u16 = 4;
 
     fn save(&self, w: &mut StateWriter) {
         let Self {
@@ -96,6 +97,7 @@ impl State for Cpu {
             smm,
             smbase,
             test,
+            pending_debug,
             model: _,
             id: _,
         } = self;
@@ -115,6 +117,7 @@ impl State for Cpu {
         w.field(13, &(*ymm_high, *xcr0));
         w.field(14, random);
         w.field(20, test);
+        w.field(30, pending_debug);
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -153,6 +156,7 @@ impl State for Cpu {
         self.random = r.optional(14)?.unwrap_or_default();
         // Older states have none: as after a reset.
         self.test = r.optional(20)?.unwrap_or_default();
+        self.pending_debug = r.optional(30)?.unwrap_or(0);
         self.eflags = 2;
         self.flags = LazyFlags::from_bits(eflags);
         self.set_eflags(eflags);

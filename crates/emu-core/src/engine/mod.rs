@@ -127,6 +127,15 @@ impl Engine {
         (block.len() - block.instruction_at(op)) as u32
     }
 
+    /// Decodes the instruction at `op` of block `index` again; its addresses count from the block's start.
+    pub(crate) fn instruction(&self, index: u32, op: OpRef, model: &crate::cpu::Model) -> Instruction {
+        let block = self.block(index);
+        let offset = block.offset_of(block.instruction_at(op));
+        let bytes = block.bytes.get(offset as usize..).unwrap_or_default();
+        let (bits, options) = (crate::cpu::Mode(block.mode).bitness(), crate::exec::decoder_options(model));
+        iced_x86::Decoder::with_ip(bits, bytes, offset, options).decode()
+    }
+
     /// Makes the chain stop behind the instruction at `op` of block `index`, if it is not the block's last.
     pub(crate) fn stop_after(&mut self, index: u32, op: OpRef) {
         let block = &self.blocks[index as usize];

@@ -91,6 +91,8 @@ fn syscall(sys: &mut System, _: &Instruction) -> Outcome {
     let cs = (sys.cpu.msr.star >> 32) as u16 & 0xFFFC;
     let mask = sys.cpu.msr.fmask as u32;
     sys.replace_eflags(flags & !(mask | RF));
+    // The step is that of the flags which the handler finds.
+    sys.single_step &= mask & TF == 0;
     sys.load_flat(cs, cs.wrapping_add(8), 0, true);
     sys.cpu.rip = sys.cpu.msr.lstar;
     Ok(())

@@ -47,6 +47,7 @@ impl System {
 
     /// Reads a port, now.
     pub(super) fn port_in<T: Scalar>(&mut self, port: u16) -> T {
+        self.watch_port(port, T::SIZE);
         let now = self.now();
         let v = self.bus.port_read(&mut self.mem, now, port, T::SIZE as u8);
         self.after_device();
@@ -55,6 +56,7 @@ impl System {
 
     /// Writes a port, now.
     pub(super) fn port_out<T: Scalar>(&mut self, port: u16, v: T) {
+        self.watch_port(port, T::SIZE);
         let now = self.now();
         self.bus.port_write(&mut self.mem, now, port, T::SIZE as u8, v.to_u64() as u32);
         self.after_device();

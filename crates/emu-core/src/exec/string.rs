@@ -163,6 +163,7 @@ fn iterate(sys: &mut System, insn: &Instruction, form: &Form, iteration: Iterati
             sys.charge(done - 1);
             if !over {
                 sys.cpu.rip = sys.insn_ip();
+                sys.resume_later();
             }
             return Ok(());
         }

@@ -24,6 +24,7 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Wrmsr => wrmsr,
         Invlpg_m => invlpg,
         Invd | Wbinvd => invalidate_caches,
+        Rsm => |sys, _| sys.resume_from_smm(),
         Clac => |sys, _| set_ac(sys, false),
         Stac => |sys, _| set_ac(sys, true),
         Swapgs => swapgs,

@@ -191,12 +191,13 @@ fn lsl(sys: &mut System, insn: &Instruction) -> Outcome {
 fn arpl(sys: &mut System, insn: &Instruction) -> Outcome {
     need_protected(sys)?;
     let source = sys.register(insn.op1_register()) as u16;
-    let sel: u16 = sys.operand_for_write(insn, 0)?;
+    // A selector that stays as it is, is not written [test386.asm, POST 17].
+    let sel: u16 = sys.operand(insn, 0)?;
     let lower = sel & 3 < source & 3;
     let adjusted = if lower { sel & !3 | source & 3 } else { sel };
     match insn.op0_kind() {
-        iced_x86::OpKind::Memory => sys.set_operand(insn, 0, adjusted)?,
-        _ if lower => {
+        iced_x86::OpKind::Memory if lower => sys.set_operand(insn, 0, adjusted)?,
+        iced_x86::OpKind::Register if lower => {
             let old = sys.register(insn.op0_register());
             sys.set_register(insn.op0_register(), old & !0xFFFF | u64::from(adjusted));
         }

@@ -18,6 +18,12 @@ pub struct PhysMem {
     allocated: u64,
     layout: Layout,
     a20: bool,
+    /// SMRAM's physical range and its place in the pool, if the chipset decodes it.
+    smram: Option<(core::ops::Range<u64>, u64)>,
+    /// SMRAM is seen by all; else only in system management mode.
+    smram_open: bool,
+    /// The CPU is in system management mode.
+    smm: bool,
     /// Rises with every change of the map or of A20: whoever caches translations compares it.
     map_generation: u32,
     /// A mask for each pool page: which of its 64 granules hold decoded code.
@@ -46,6 +52,9 @@ impl PhysMem {
             allocated: ram_len,
             layout: Layout::default(),
             a20: true,
+            smram: None,
+            smram_open: false,
+            smm: false,
             map_generation: 0,
             code,
             code_writes: Vec::new(),
@@ -92,7 +101,32 @@ impl PhysMem {
     /// What answers reads, and what answers writes, of the page at `pa` (after the A20 gate).
     #[must_use]
     pub fn target(&self, pa: u64) -> (Target, Target) {
-        self.layout.lookup(self.gated(pa))
+        let pa = self.gated(pa);
+        if (self.smm || self.smram_open)
+            && let Some((range, pool)) = &self.smram
+            && range.contains(&pa)
+        {
+            let page = Target::Pool(pool + ((pa - range.start) & !(PAGE_SIZE - 1)));
+            return (page, page);
+        }
+        self.layout.lookup(pa)
+    }
+
+    /// What a chipset decodes as SMRAM: a physical range (whole pages), its place in the pool, and whether it is open to all
+    /// accesses or only to those of system management mode.
+    pub fn set_smram(&mut self, smram: Option<(core::ops::Range<u64>, u64)>, open: bool) {
+        if (&self.smram, self.smram_open) != (&smram, open) {
+            (self.smram, self.smram_open) = (smram, open);
+            self.map_generation = self.map_generation.wrapping_add(1);
+        }
+    }
+
+    /// The CPU enters or leaves system management mode.
+    pub(crate) fn set_smm(&mut self, on: bool) {
+        if self.smm != on {
+            self.smm = on;
+            self.map_generation = self.map_generation.wrapping_add(1);
+        }
     }
 
     /// `pa` as it leaves the A20 gate.
@@ -363,6 +397,10 @@ impl State for PhysMem {
             allocated,
             layout: _,
             a20,
+            // Wiring, and the CPU's state.
+            smram: _,
+            smram_open: _,
+            smm: _,
             map_generation: _,
             code: _,
             code_writes: _,

@@ -1,5 +1,7 @@
 //! Memory accesses of the CPU: the slow paths behind the TLB, and what instructions use that are not on the fast path.
 
+use iced_x86::OpKind;
+
 use super::{Access, System, Translation};
 use crate::cpu::bits::CR4_SMAP;
 use crate::cpu::model::Kind;
@@ -25,7 +27,8 @@ impl System {
     #[inline(never)]
     pub(crate) fn slow_load(&mut self, op: OpRef, lin: u64, size: u64, write: bool) -> bool {
         self.at = Some(op);
-        let outcome = self.load_linear(lin, size, Access::data(self.cpu.cpl, write));
+        let access = Access::data(self.cpu.cpl, write);
+        let outcome = self.check_canonical(op, lin, size).and_then(|()| self.load_linear(lin, size, access));
         self.finish_slow(op, outcome.map(Some))
     }
 
@@ -34,7 +37,8 @@ impl System {
     #[inline(never)]
     pub(crate) fn slow_store(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
         self.at = Some(op);
-        let outcome = self.store_linear(lin, size, value, Access::data(self.cpu.cpl, true));
+        let access = Access::data(self.cpu.cpl, true);
+        let outcome = self.check_canonical(op, lin, size).and_then(|()| self.store_linear(lin, size, value, access));
         self.finish_slow(op, outcome.map(|()| None))
     }
 
@@ -81,6 +85,25 @@ impl System {
             }
         }
     }
+
+    /// An access at `lin` in 64-bit mode must be canonical: if not, it is the segment by which the instruction at `op` made
+    /// it that tells #SS(0) from #GP(0) [SDM-1 3.3.7.1].
+    fn check_canonical(&mut self, op: OpRef, lin: u64, size: u64) -> Outcome {
+        let good = !self.cpu.mode.has(Mode::CODE64) || (is_canonical(lin) && is_canonical(lin.wrapping_add(size - 1)));
+        if good { Ok(()) } else { Err(self.not_canonical(op, lin)) }
+    }
+
+    #[cold]
+    fn not_canonical(&mut self, op: OpRef, lin: u64) -> Fault {
+        let insn = self.engine.instruction(self.block, op, &self.cpu.model);
+        let by_operand = insn.op_kinds().any(|k| k == OpKind::Memory) && {
+            let (s, off) = (self.operand_segment(&insn), self.operand_offset(&insn));
+            // PUSH and CALL of a memory operand: either address may be meant.
+            self.linear(s, off, 1, false).is_err() && (s < seg::FS && off == lin || s >= seg::FS)
+        };
+        // What is not the operand is the stack.
+        if by_operand && self.operand_segment(&insn) != seg::SS { Fault::gp(0) } else { Fault::ss(0) }
+    }
 }
 
 /// Linear accesses.
@@ -101,11 +124,13 @@ impl System {
         if stays_in_page(lin, size) {
             let t = self.translate(lin, access)?;
             self.fill_tlb(lin, &t, access);
+            self.watch_access(lin, size, access, false);
             return Ok(self.load_physical(t.pa, size));
         }
         let first = PAGE_SIZE - lin % PAGE_SIZE;
         let next = self.next_page(lin);
         let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
+        self.watch_access(lin, size, access, false);
         let mut value = 0;
         for i in 0..size {
             let pa = if i < first { a + i } else { b + (i - first) };
@@ -123,17 +148,27 @@ impl System {
         if stays_in_page(lin, size) {
             let t = self.translate(lin, access)?;
             self.fill_tlb(lin, &t, access);
+            self.watch_access(lin, size, access, true);
             self.store_physical(t.pa, size, value);
             return Ok(());
         }
         let first = PAGE_SIZE - lin % PAGE_SIZE;
         let next = self.next_page(lin);
         let (a, b) = (self.translate(lin, access)?.pa, self.translate(next, access)?.pa);
+        self.watch_access(lin, size, access, true);
         for i in 0..size {
             let pa = if i < first { a + i } else { b + (i - first) };
             self.store_physical(pa, 1, value >> (8 * i) & 0xFF);
         }
         Ok(())
+    }
+
+    /// Data breakpoints see what programs access, not what the CPU reads of its tables.
+    #[inline]
+    fn watch_access(&mut self, lin: u64, size: u64, access: Access, write: bool) {
+        if !access.implicit && !access.fetch {
+            self.watch_data(lin, size, write);
+        }
     }
 
     /// The page behind that of `lin`.
@@ -158,7 +193,7 @@ impl System {
 
     /// Enters a translation into the TLB, with the tags that it may have.
     fn fill_tlb(&mut self, lin: u64, t: &Translation, access: Access) {
-        if self.cpu.mode.has(Mode::ALIGN) || self.has_data_breakpoints() {
+        if self.cpu.mode.has(Mode::ALIGN) || self.page_is_watched(lin) {
             return;
         }
         let (read, write) = self.mem.target(t.pa);
@@ -172,13 +207,6 @@ impl System {
         self.tlb.set_user(access.user);
         self.tlb.fill(lin, self.mem.host_page(pool), pool >> 12, true, writable, t.global);
         self.tlb.set_user(self.cpu.cpl == 3);
-    }
-
-    /// Whether DR7 enables a breakpoint on data or I/O.
-    #[must_use]
-    pub fn has_data_breakpoints(&self) -> bool {
-        let dr7 = self.cpu.dr[7];
-        dr7 & 0xFF != 0 && (0..4).any(|i| dr7 >> (2 * i) & 3 != 0 && dr7 >> (16 + 4 * i) & 3 != 0)
     }
 
     /// Reads `size` bytes inside one page at a physical address, from memory or a device.

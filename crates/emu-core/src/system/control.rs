@@ -106,19 +106,25 @@ impl System {
         Ok(())
     }
 
+    /// Bits of CR4 that the model has.
+    pub(super) fn cr4_mask(&self) -> u64 {
+        let model = self.cpu.model;
+        let mut mask = CR4_BITS.iter().filter(|(_, f)| model.has(*f)).fold(0, |m, (bits, _)| m | bits);
+        if model.kind >= Kind::Pentium {
+            mask |= CR4_MCE;
+        }
+        if model.kind >= Kind::P6 {
+            mask |= CR4_PCE;
+        }
+        mask
+    }
+
     /// MOV to CR4.
     ///
     /// # Errors
     /// #GP(0) for bits that the model has not, and for combinations that can't be.
     pub(crate) fn write_cr4(&mut self, new: u64) -> Outcome {
-        let model = self.cpu.model;
-        let mut allowed = CR4_BITS.iter().filter(|(_, f)| model.has(*f)).fold(0, |m, (bits, _)| m | bits);
-        if model.kind >= Kind::Pentium {
-            allowed |= CR4_MCE;
-        }
-        if model.kind >= Kind::P6 {
-            allowed |= CR4_PCE;
-        }
+        let allowed = self.cr4_mask();
         let (old, long) = (self.cpu.cr4, self.cpu.mode.has(Mode::LONG));
         let changed = old ^ new;
         let pcid_set = changed & new & CR4_PCIDE != 0;
@@ -199,12 +205,9 @@ impl System {
             _ => value,
         };
         // Pages with data breakpoints have no place in the cache of translations.
-        self.flush_translations();
+        self.tlb.flush(false);
         self.cpu.refresh_mode();
         self.request_leave();
         Ok(())
     }
 }
-
-const DR7_GD: u64 = 1 << 13;
-const DR6_BD: u64 = 1 << 13;

@@ -1,7 +1,7 @@
 //! Interrupts and exceptions: what kind they are, how faults during delivery add up, and delivery in real mode.
 
 use super::System;
-use crate::cpu::bits::{AC, IF, RF, TF};
+use crate::cpu::bits::{AC, DR7_GD, IF, RF, TF};
 use crate::cpu::{Activity, Fault, Mode, Outcome, Segment, seg};
 
 /// Where an interrupt comes from; privilege checks and error codes depend on it [SDM-3 6.12].
@@ -68,9 +68,6 @@ fn contributory(vector: u8) -> bool {
     matches!(vector, 0 | 10..=13)
 }
 
-/// DR7's general detect bit.
-const DR7_GD: u64 = 1 << 13;
-
 impl System {
     /// Delivers an interrupt; a fault on the way is delivered in its place, or becomes a double fault, or shuts the CPU
     /// down.
@@ -104,6 +101,8 @@ impl System {
         } else {
             self.interrupt_real(int)?
         }
+        // Whatever TF was: the handler is not stepped, and INT n itself is not either [SDM-3 17.3.1.4].
+        self.single_step = false;
         if int.vector == 1 && int.source != Source::Software {
             // The handler must get at the debug registers [SDM-3 17.2.4].
             self.cpu.dr[7] &= !DR7_GD;

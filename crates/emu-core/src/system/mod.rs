@@ -2,6 +2,7 @@
 
 mod access;
 mod control;
+mod debug;
 mod descriptor;
 mod exits;
 mod gate;
@@ -10,6 +11,7 @@ mod msr;
 mod paging;
 mod run;
 mod save;
+mod smm;
 mod stack;
 mod task;
 mod trail;
@@ -61,6 +63,12 @@ pub struct System {
     pub(crate) ending: Option<Ending>,
     /// The slow path asks that the chain stop behind the present instruction.
     pub(crate) leave: bool,
+    /// DR6 bits of the breakpoints that the present instruction has hit.
+    pub(crate) debug_hits: u64,
+    /// A single-step trap is due behind the present instruction, unless that goes through a gate.
+    pub(crate) single_step: bool,
+    /// The TLB holds nothing that an alignment check must see.
+    aligned: bool,
     /// A value on its way from a slow path to its handler.
     pub(crate) scratch: u64,
     /// Why the chain stopped.
@@ -105,6 +113,9 @@ impl System {
             at: None,
             ending: None,
             leave: false,
+            debug_hits: 0,
+            single_step: false,
+            aligned: false,
             scratch: 0,
             exit: Exit::Lookup,
             engine: Engine::new(&model),
@@ -135,6 +146,7 @@ impl System {
         let now = self.now();
         self.cpu.reset(false);
         self.parked.iter_mut().for_each(|(cpu, _)| cpu.reset(false));
+        self.mem.set_smm(false);
         self.flush_translations();
         self.bus.reset(&mut self.mem, now);
         self.leave = true;

@@ -2,7 +2,7 @@
 
 use super::System;
 use crate::cpu::bits::*;
-use crate::cpu::model::Feature;
+use crate::cpu::model::{Feature, Kind};
 use crate::cpu::{Fault, Outcome};
 
 /// What an access does and on whose behalf.
@@ -69,6 +69,8 @@ struct Leaf {
     /// AND of the levels' R/W and U/S bits, OR of their XD bits.
     rights: u64,
     no_execute: bool,
+    /// Place and value of a directory entry that is to be marked accessed only once the access is allowed.
+    parent: Option<(u64, u64)>,
 }
 
 /// Why a walk ended: the bits of the page fault's error code that it decides.
@@ -94,6 +96,9 @@ impl System {
         };
         if !self.allowed(&leaf, access) {
             return Err(self.page_fault(lin, access, 1));
+        }
+        if let Some((at, pde)) = leaf.parent {
+            self.store_entry(at, pde | A, false);
         }
         let mut dirty = leaf.entry & D != 0;
         let wanted = leaf.entry | A | if access.write { D } else { 0 };
@@ -187,20 +192,31 @@ impl System {
             let high = if pse36 { (pde >> 13 & 0xFF) << 32 & self.address_mask() } else { 0 };
             let base = (pde & 0xFFC0_0000) | high;
             let rights = pde & (RW | US);
-            let leaf =
-                Leaf { entry: pde, entry_at: pde_at, wide: false, base, page_size: 4 << 20, rights, no_execute: false };
+            let leaf = Leaf {
+                entry: pde,
+                entry_at: pde_at,
+                wide: false,
+                base,
+                page_size: 4 << 20,
+                rights,
+                no_execute: false,
+                parent: None,
+            };
             return Ok(leaf);
         }
         let pte_at = (pde & 0xFFFF_F000) | (lin >> 10 & 0xFFC);
         let pte = u64::from(self.mem.load::<u32>(pte_at));
-        if mark && pde & A == 0 {
+        // Up to the Pentium a walk that faults leaves no trace in the directory; later CPUs mark what they have used.
+        let late = self.cpu.model.kind <= Kind::Pentium;
+        if mark && pde & A == 0 && !late {
             self.store_entry(pde_at, pde | A, false);
         }
         if pte & P == 0 {
             return Err(Miss::NotPresent);
         }
         let (base, rights) = (pte & 0xFFFF_F000, pde & pte & (RW | US));
-        Ok(Leaf { entry: pte, entry_at: pte_at, wide: false, base, page_size: 4096, rights, no_execute: false })
+        let parent = (late && pde & A == 0).then_some((pde_at, pde));
+        Ok(Leaf { entry: pte, entry_at: pte_at, wide: false, base, page_size: 4096, rights, no_execute: false, parent })
     }
 
     /// PAE and 4-level paging [SDM-3 4.4, 4.5]: `levels` tables from the one at `table` on.
@@ -228,7 +244,7 @@ impl System {
             if level == 1 || large {
                 let page_size = 1 << shift;
                 let base = entry & address & !(page_size - 1);
-                return Ok(Leaf { entry, entry_at: at, wide: true, base, page_size, rights, no_execute });
+                return Ok(Leaf { entry, entry_at: at, wide: true, base, page_size, rights, no_execute, parent: None });
             }
             if mark && entry & A == 0 {
                 self.store_entry(at, entry | A, true);

@@ -1,7 +1,7 @@
 //! The outer loop: events, interrupts and halts between chains; exact deadlines.
 
 use super::{Exit, Interrupt, System};
-use crate::cpu::bits::{IF, TF};
+use crate::cpu::bits::{IF, RF, TF};
 use crate::cpu::{Activity, Fault, Mode, Shadow};
 use crate::engine::{self, Health};
 use crate::input::Input;
@@ -35,15 +35,36 @@ impl System {
                 return Stop::Breakpoint;
             }
             let pending = self.interrupt_pending();
-            let shadow = core::mem::take(&mut self.cpu.shadow);
             let now = self.now();
             let mut deadline = until.min(self.bus.next_deadline());
-            if shadow != Shadow::None && pending {
+            let shadow = self.cpu.shadow;
+            let one = self.cpu.mode.has(Mode::SINGLE);
+            if one || shadow != Shadow::None && (pending || self.cpu.pending_debug != 0) {
                 deadline = deadline.min(now + 1);
             }
             self.deadline = deadline;
             self.budget = deadline.since(now) as i64;
-            self.run_to_deadline(shadow);
+            self.run_chains(shadow);
+            self.note_debug_traps();
+        }
+    }
+
+    /// Runs until the deadline or until something must be looked at, from behind an instruction that left `shadow`.
+    fn run_chains(&mut self, shadow: Shadow) {
+        let stepping = self.cpu.mode.has(Mode::SINGLE);
+        if stepping && shadow != Shadow::MovSs && self.code_breakpoint_hit() {
+            return self.deliver(Interrupt::exception(Fault::DB));
+        }
+        let (now, resume) = (self.now(), self.cpu.eflags & RF);
+        self.cpu.shadow = Shadow::None;
+        self.cpu.eflags &= !RF;
+        self.single_step = self.cpu.eflags & TF != 0;
+        self.run_to_deadline();
+        if self.now() == now {
+            // Nothing has run yet: it only came to light that a block must be looked up anew.
+            self.cpu.shadow = shadow;
+            self.cpu.eflags |= resume;
+            self.single_step = false;
         }
     }
 
@@ -93,6 +114,7 @@ impl System {
         loop {
             self.stand_still();
             self.deliver_late_fault();
+            self.note_debug_traps();
             let now = self.now();
             self.bus.run_events(&mut self.mem, now);
             self.bus.take_attention();
@@ -109,6 +131,9 @@ impl System {
             }
             if self.cpu.activity == Activity::Shutdown {
                 return Some(Stop::TripleFault);
+            }
+            if self.take_debug_trap() || (self.cpu.shadow == Shadow::None && self.take_smi()) {
+                continue;
             }
             if self.cpu.shadow == Shadow::None && self.take_interrupt() {
                 continue;
@@ -159,6 +184,12 @@ impl System {
             }
         }
         self.tlb.set_user(self.cpu.cpl == 3);
+        let aligned = self.cpu.mode.has(Mode::ALIGN);
+        if aligned && !self.aligned {
+            // Nothing may be reached past the check; nothing is entered while it is on.
+            self.tlb.flush(false);
+        }
+        self.aligned = aligned;
     }
 
     fn take_resets(&mut self) {
@@ -168,10 +199,12 @@ impl System {
             self.take_notice();
         }
         let lines = *self.bus.cpu_lines(self.cpu.id);
-        if lines.reset || lines.init {
+        // INIT waits for the end of system management mode [SDM-3 34.3].
+        if lines.reset || (lines.init && !self.cpu.smm) {
             self.cpu.reset(lines.init && !lines.reset);
             let lines = self.bus.cpu_lines(self.cpu.id);
             (lines.reset, lines.init) = (false, false);
+            self.mem.set_smm(false);
             self.flush_translations();
             self.take_notice();
         }
@@ -194,7 +227,9 @@ impl System {
 
     fn interrupt_pending(&mut self) -> bool {
         let lines = *self.bus.cpu_lines(self.cpu.id);
-        (lines.nmi && !self.cpu.nmi_blocked) || (lines.intr && self.cpu.eflags & IF != 0)
+        (lines.nmi && !self.cpu.nmi_blocked)
+            || (lines.smi && !self.cpu.smm)
+            || (lines.intr && self.cpu.eflags & IF != 0)
     }
 
     /// Delivers a pending NMI or interrupt. Returns whether it did.
@@ -222,19 +257,14 @@ impl System {
     }
 
     /// Runs chains until the budget is used up or something must be looked at.
-    fn run_to_deadline(&mut self, shadow: Shadow) {
+    fn run_to_deadline(&mut self) {
         let mut mode = self.cpu.mode;
+        let stepping = mode.has(Mode::SINGLE);
         loop {
-            let stepping = self.cpu.mode.has(Mode::SINGLE);
-            let trap = self.cpu.eflags & TF != 0;
-            if stepping && shadow != Shadow::MovSs && self.code_breakpoint_hit() {
-                return self.deliver(Interrupt::exception(Fault::DB));
-            }
             let entry = match self.entry(mode) {
                 Ok(entry) => entry,
                 Err(fault) => return self.deliver(Interrupt::exception(fault)),
             };
-            self.cpu.eflags &= !if stepping { crate::cpu::bits::RF } else { 0 };
             engine::run_chain(self, entry);
             self.engine.unpatch();
             let exit = self.exit;
@@ -259,10 +289,6 @@ impl System {
                 Exit::Left => {}
                 Exit::Break => return,
                 Exit::Lookup | Exit::Link(_) => {}
-            }
-            if trap && stepping && shadow != Shadow::MovSs {
-                self.cpu.dr[6] |= 1 << 14;
-                return self.deliver(Interrupt::exception(Fault::DB));
             }
             if self.leave || matches!(exit, Exit::Left) || self.budget <= 0 || stepping {
                 return;
@@ -344,23 +370,14 @@ impl System {
         }
     }
 
-    /// Whether an enabled instruction breakpoint stands at RIP and RF does not suppress it; sets DR6 [SDM-3 17.3.1.1].
-    fn code_breakpoint_hit(&mut self) -> bool {
-        if self.cpu.eflags & crate::cpu::bits::RF != 0 {
-            return false;
-        }
-        let (lin, dr7) = (self.code_linear(), self.cpu.dr[7]);
-        let hits = (0..4)
-            .filter(|&i| dr7 >> (2 * i) & 3 != 0 && dr7 >> (16 + 4 * i) & 3 == 0 && self.cpu.dr[i as usize] == lin);
-        let bits: u64 = hits.map(|i| 1 << i).sum();
-        self.cpu.dr[6] |= bits;
-        bits != 0
-    }
-
     /// Delivers `interrupt`, with double and triple faults; costs one tick.
-    fn deliver(&mut self, interrupt: Interrupt) {
+    pub(super) fn deliver(&mut self, interrupt: Interrupt) {
         self.at = None;
         self.leave = true;
+        // An instruction that faults has hit nothing; nor does it leave a shadow behind, or take its step.
+        self.debug_hits = 0;
+        self.single_step = false;
+        self.cpu.shadow = Shadow::None;
         self.remember(interrupt);
         self.deliver_or_shut_down(interrupt);
         self.budget -= 1;

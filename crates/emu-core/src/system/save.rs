@@ -69,9 +69,11 @@ impl System {
 
     /// Puts everything right that follows from what was loaded.
     fn settle_loaded(&mut self, now: Ticks) {
+        self.mem.set_smm(self.cpu.smm);
         self.bus.restored(&mut self.mem, now);
         self.bus.take_output();
         (self.late_fault, self.halted_since) = (None, None);
+        (self.debug_hits, self.single_step) = (0, false);
         self.flush_translations();
         self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
         self.leave = true;

@@ -1,7 +1,7 @@
 //! Hardware task switching [SDM-3 chapter 7].
 
 use super::{Access, Descriptor, System, code_of};
-use crate::cpu::bits::{CR0_PG, CR0_TS, CR4_PAE, EFER_LMA, NT, VM};
+use crate::cpu::bits::{CR0_PG, CR0_TS, CR4_PAE, DR6_BT, EFER_LMA, NT, VM};
 use crate::cpu::{Fault, Outcome, Segment, seg};
 
 /// What switches tasks.
@@ -91,9 +91,10 @@ impl System {
         self.cpu.tr.attr |= u16::from(BUSY);
         self.cpu.cr0 |= CR0_TS;
         let entered = self.enter_task(&task, wide, nested, ext).and_then(|()| self.push_code(how, wide));
+        self.single_step = false;
         self.late_fault = entered.err();
         if task.trap && self.late_fault.is_none() {
-            self.cpu.dr[6] |= 1 << 15;
+            self.cpu.dr[6] |= DR6_BT;
             self.late_fault = Some(Fault::DB);
         }
         self.request_leave();

@@ -64,9 +64,13 @@ pub(crate) struct Guest {
 impl Guest {
     /// In 32-bit protected mode at ring 0, about to run `code`.
     pub(crate) fn new(code: &[u8]) -> Guest {
+        Guest::with_model(Model::new(Kind::X64V1).with(Feature::Sep, true), code)
+    }
+
+    /// The same on another CPU.
+    pub(crate) fn with_model(model: Model, code: &[u8]) -> Guest {
         let mut mem = PhysMem::new(0x40_0000, 0).unwrap();
         mem.map(0, 0x40_0000, Target::Pool(0));
-        let model = Model::new(Kind::X64V1).with(Feature::Sep, true);
         let mut sys = System::new(model, mem, Bus::new(ClockRate::DEFAULT, 1));
         sys.reset();
         let mut g = Guest { sys };

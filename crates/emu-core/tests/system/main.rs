@@ -1,10 +1,12 @@
 //! Segments, privilege levels, gates, tasks and long mode, on small guests.
 
+mod debug;
 mod faults;
 mod guest;
 mod long;
 mod paging;
 mod registers;
+mod smm;
 mod tasks;
 mod transfers;
 mod v86;

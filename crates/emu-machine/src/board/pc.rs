@@ -110,7 +110,10 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let interrupts = Interrupts::install(b, &mut mem, config);
     core_chips(b, &interrupts, config, &media.floppy_kinds(), low);
     peripherals(b, &interrupts);
-    pci_chips(b, &interrupts, rom);
+    // emu's own firmware has no SMI handler: the chip does by itself what one would do.
+    let smi =
+        if config.bios.is_some() && config.cpu.kind >= Kind::Pentium { b.wire_to(Sink::Smi(0)) } else { Wire::NONE };
+    pci_chips(b, &interrupts, rom, smi);
     drives::install(b, &interrupts, media);
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
@@ -177,7 +180,7 @@ fn peripherals(b: &mut Bus, interrupts: &Interrupts) {
 }
 
 /// The chipset.
-fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [Target; i440fx::SEGMENTS]) {
+fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [Target; i440fx::SEGMENTS], smi: Wire) {
     let host = b.add(Box::new(I440fx::new("i440fx", rom)));
     b.map_ports(host, 0xCF8, 4, i440fx::REGION_ADDRESS, 4);
     b.map_ports(host, 0xCFC, 4, i440fx::REGION_DATA, 4);
@@ -192,6 +195,6 @@ fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [Target; i440fx::SEGMENT
     b.map_ports(isa, 0xCF9, 1, REGION_RESET_CONTROL, 1);
 
     let sci = interrupts.wire(b, 9);
-    let pm = b.add(Box::new(Piix4Pm::new("piix4pm", SOUTH_BRIDGE, PmWires { sci, smi: Wire::NONE })));
+    let pm = b.add(Box::new(Piix4Pm::new("piix4pm", SOUTH_BRIDGE, PmWires { sci, smi })));
     b.map_ports(pm, 0xB2, 2, REGION_APM, 1);
 }
