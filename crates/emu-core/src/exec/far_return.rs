@@ -88,7 +88,8 @@ impl System {
             let s = &self.cpu.seg[i];
             let conforming = s.attr & (attr::CODE | attr::CE) == attr::CODE | attr::CE;
             if !s.null && s.dpl() < self.cpu.cpl && !conforming {
-                self.cpu.set_segment(i, Segment::null(0));
+                // The selector is gone, and with it the right to use the segment; in long mode FS and GS keep their bases.
+                self.cpu.set_segment(i, Segment { sel: 0, null: true, ..*s });
             }
         }
     }

@@ -107,7 +107,8 @@ fn enter<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let old_frame = sys.cpu.regs[reg::RBP];
     let mut sp = sys.stack_pointer().wrapping_sub(T::SIZE) & mask;
     sys.write(seg::SS, sp, T::from_u64(old_frame))?;
-    let frame = sp;
+    // Of a wide operand size the frame pointer is all of ESP, even on a 16-bit stack.
+    let frame = sys.cpu.regs[reg::RSP] & !mask | sp;
     for i in 1..level {
         let v: T = sys.read(seg::SS, old_frame.wrapping_sub(i * T::SIZE) & mask)?;
         sp = sp.wrapping_sub(T::SIZE) & mask;
