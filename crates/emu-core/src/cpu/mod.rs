@@ -157,6 +157,10 @@ pub struct Cpu {
     pub test: TestRegisters,
     /// DR6 bits of breakpoints and single steps whose trap has not been taken yet.
     pub pending_debug: u64,
+    /// Rights of protection keys, two bits each: PKRU for user pages, IA32_PKRS for supervisor pages.
+    pub key_rights: [u32; 2],
+    /// IA32_MCi_CTL, ADDR and MISC of the machine check banks, one bank after the other.
+    pub machine_check: [u64; 15],
     /// Which silicon it is.
     pub model: Model,
     /// Its number, which is also its initial APIC ID.
@@ -201,6 +205,8 @@ impl Cpu {
             smbase: 0x3_0000,
             test: TestRegisters::default(),
             pending_debug: 0,
+            key_rights: [0; 2],
+            machine_check: [0; 15],
             model,
             id,
         };
@@ -250,6 +256,8 @@ impl Cpu {
         self.pending_debug = 0;
         self.smm = false;
         if !init {
+            self.key_rights = [0; 2];
+            self.machine_check = [0; 15];
             self.msr = Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() };
             self.tsc_offset = 0;
             self.fpu.reset();

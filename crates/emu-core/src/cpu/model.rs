@@ -179,6 +179,10 @@ features! {
     Rdpid = 63, "rdpid";
     /// CLFLUSHOPT.
     Clflushopt = 64, "clflushopt";
+    /// Protection keys for user pages.
+    Pku = 65, "pku";
+    /// Protection keys for supervisor pages.
+    Pks = 66, "pks";
 }
 
 /// A CPU model with its features.

@@ -59,7 +59,8 @@ impl Field for Msrs {
 
 impl State for Cpu {
     const TAG: [u8; 4] = *b"CPU ";
-    /// 2: test registers; 3: upper halves of YMM registers, XCR0, the random generator; 4: pending debug traps.
+    /// 2: test registers; 3: upper halves of YMM registers, XCR0, the random generator; 4: pending debug traps,
+    /// protection keys, machine check banks.
     /// Before, all as after a reset.
     const VERSION: u16 = 4;
 
@@ -98,6 +99,8 @@ impl State for Cpu {
             smbase,
             test,
             pending_debug,
+            key_rights,
+            machine_check,
             model: _,
             id: _,
         } = self;
@@ -118,6 +121,8 @@ impl State for Cpu {
         w.field(14, random);
         w.field(20, test);
         w.field(30, pending_debug);
+        w.field(31, key_rights);
+        w.field(32, machine_check);
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -157,6 +162,8 @@ impl State for Cpu {
         // Older states have none: as after a reset.
         self.test = r.optional(20)?.unwrap_or_default();
         self.pending_debug = r.optional(30)?.unwrap_or(0);
+        self.key_rights = r.optional(31)?.unwrap_or_default();
+        self.machine_check = r.optional(32)?.unwrap_or_default();
         self.eflags = 2;
         self.flags = LazyFlags::from_bits(eflags);
         self.set_eflags(eflags);

@@ -112,6 +112,7 @@ fn by_feature(model: &Model, feature: CpuidFeature) -> Option<bool> {
         C::VAES => Feature::Vaes,
         C::VPCLMULQDQ => Feature::Vpclmul,
         C::RDPID => Feature::Rdpid,
+        C::PKU => Feature::Pku,
         _ => return None,
     };
     Some(model.has(ours))

@@ -4,7 +4,7 @@ use iced_x86::{Code, Instruction};
 
 use super::Exec;
 use crate::System;
-use crate::cpu::bits::CR4_OSXSAVE;
+use crate::cpu::bits::{CR4_OSXSAVE, CR4_PKE};
 use crate::cpu::model::{Feature, Kind, MODELS};
 use crate::cpu::{Cpu, Model, Outcome, reg};
 
@@ -85,8 +85,15 @@ const LEAF7_EBX: Bits = &[
     (Feature::Clflushopt, 23),
     (Feature::Sha, 29),
 ];
-const LEAF7_ECX: Bits =
-    &[(Feature::Umip, 2), (Feature::Gfni, 8), (Feature::Vaes, 9), (Feature::Vpclmul, 10), (Feature::Rdpid, 22)];
+const LEAF7_ECX: Bits = &[
+    (Feature::Umip, 2),
+    (Feature::Pku, 3),
+    (Feature::Pks, 31),
+    (Feature::Gfni, 8),
+    (Feature::Vaes, 9),
+    (Feature::Vpclmul, 10),
+    (Feature::Rdpid, 22),
+];
 const LEAFD_1_EAX: Bits = &[(Feature::Xsaveopt, 0), (Feature::Xsavec, 1), (Feature::Xgetbv1, 2), (Feature::Xsaves, 3)];
 const EXTENDED_EDX: Bits =
     &[(Feature::Syscall, 11), (Feature::Nx, 20), (Feature::Pdpe1gb, 26), (Feature::Rdtscp, 27), (Feature::Lm, 29)];
@@ -147,7 +154,8 @@ impl Cpu {
             7 if sub == 0 => {
                 // Bit 13: x87 images have no selectors.
                 let x87 = u32::from(self.model.kind >= Kind::X64V3) << 13;
-                [0, pick(&self.model, LEAF7_EBX) | x87, pick(&self.model, LEAF7_ECX), 0]
+                let os_keys = if self.cr4 & CR4_PKE != 0 { 1 << 4 } else { 0 };
+                [0, pick(&self.model, LEAF7_EBX) | x87, pick(&self.model, LEAF7_ECX) | os_keys, 0]
             }
             0xB => self.cpuid_topology(sub, cpus),
             0xD if self.model.has(Feature::Xsave) => self.cpuid_xsave(sub),

@@ -155,6 +155,7 @@ fn int3(sys: &mut System, _: &Instruction) -> Outcome {
 }
 
 fn icebp(sys: &mut System, _: &Instruction) -> Outcome {
+    sys.merge_debug_trap();
     sys.interrupt(Interrupt::icebp())
 }
 

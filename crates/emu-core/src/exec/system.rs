@@ -23,6 +23,9 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Rdmsr => rdmsr,
         Wrmsr => wrmsr,
         Invlpg_m => invlpg,
+        Invpcid_r32_m128 | Invpcid_r64_m128 => invpcid,
+        Rdpkru => rdpkru,
+        Wrpkru => wrpkru,
         Invd | Wbinvd => invalidate_caches,
         Rsm => |sys, _| sys.resume_from_smm(),
         Clac => |sys, _| set_ac(sys, false),
@@ -157,6 +160,49 @@ fn invlpg(sys: &mut System, insn: &Instruction) -> Outcome {
     };
     sys.flush_page(lin);
     sys.request_leave();
+    Ok(())
+}
+
+/// INVPCID: whatever it names, all translations go; which is more than it asks for [SDM-2 INVPCID].
+fn invpcid(sys: &mut System, insn: &Instruction) -> Outcome {
+    need_ring_0(sys)?;
+    let kind = sys.register(insn.op0_register());
+    let (segment, at) = (sys.operand_segment(insn), sys.operand_offset(insn));
+    let mut bytes = [0; 16];
+    sys.read_bytes(segment, at, &mut bytes)?;
+    let [context, lin] = [0, 8].map(|i| u64::from_le_bytes(core::array::from_fn(|n| bytes[i + n])));
+    let one_context = kind <= 1;
+    let bad = kind > 3
+        || (one_context && context > 0xFFF)
+        || (one_context && context != 0 && sys.cpu.cr4 & CR4_PCIDE == 0)
+        || (kind == 0 && !is_canonical(lin));
+    if bad {
+        return Err(Fault::gp(0));
+    }
+    sys.flush_translations();
+    sys.request_leave();
+    Ok(())
+}
+
+/// RDPKRU and WRPKRU want zeros in ECX (and EDX), and CR4.PKE [SDM-2].
+fn need_keys(sys: &System, zeros: u64) -> Outcome {
+    if sys.cpu.cr4 & CR4_PKE == 0 {
+        return Err(Fault::UD);
+    }
+    if zeros & 0xFFFF_FFFF == 0 { Ok(()) } else { Err(Fault::gp(0)) }
+}
+
+fn rdpkru(sys: &mut System, _: &Instruction) -> Outcome {
+    need_keys(sys, sys.cpu.regs[reg::RCX])?;
+    sys.cpu.regs[reg::RAX] = sys.cpu.key_rights[0].into();
+    sys.cpu.regs[reg::RDX] = 0;
+    Ok(())
+}
+
+fn wrpkru(sys: &mut System, _: &Instruction) -> Outcome {
+    need_keys(sys, sys.cpu.regs[reg::RCX] | sys.cpu.regs[reg::RDX])?;
+    sys.cpu.key_rights[0] = sys.cpu.regs[reg::RAX] as u32;
+    sys.tlb.flush(false);
     Ok(())
 }
 

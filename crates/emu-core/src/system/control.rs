@@ -21,6 +21,8 @@ const CR4_BITS: &[(u64, Feature)] = &[
     (CR4_OSXSAVE, Feature::Xsave),
     (CR4_SMEP, Feature::Smep),
     (CR4_SMAP, Feature::Smap),
+    (CR4_PKE, Feature::Pku),
+    (CR4_PKS, Feature::Pks),
 ];
 
 impl System {
@@ -131,7 +133,7 @@ impl System {
         if new & !allowed != 0 || (long && new & CR4_PAE == 0) || (pcid_set && (!long || self.cpu.cr3 & 0xFFF != 0)) {
             return Err(Fault::gp(0));
         }
-        let walks = CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP;
+        let walks = CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS;
         if self.cpu.cr0 & CR0_PG != 0 && new & CR4_PAE != 0 && !long && changed & (CR4_PAE | CR4_PSE | CR4_PGE) != 0 {
             self.load_pdptrs(self.cpu.cr3)?;
         }

@@ -142,6 +142,12 @@ impl System {
         true
     }
 
+    /// INT1 raises the same exception as the trap that MOV SS holds back: they are one.
+    pub(crate) fn merge_debug_trap(&mut self) {
+        let bits = core::mem::take(&mut self.cpu.pending_debug);
+        self.cpu.set_debug_status(bits);
+    }
+
     /// A repeated string instruction stops between two iterations: no instruction breakpoint stops it again, and an
     /// interrupt here saves RF set [SDM-3 17.3.1.1].
     pub(crate) fn resume_later(&mut self) {

@@ -21,6 +21,7 @@ const MISC_ENABLE: u32 = 0x1A0;
 const DEBUGCTL: u32 = 0x1D9;
 const PAT: u32 = 0x277;
 const MTRR_DEF_TYPE: u32 = 0x2FF;
+const PKRS: u32 = 0x6E1;
 const XSS: u32 = 0xDA0;
 const EFER: u32 = 0xC000_0080;
 const STAR: u32 = 0xC000_0081;
@@ -49,6 +50,17 @@ fn in_bank(number: u32) -> bool {
 }
 const BANKS: u32 = 5;
 
+/// Where [`crate::cpu::Cpu::machine_check`] has a register of a bank; its status register always reads as zero.
+fn bank_register(number: u32) -> Option<usize> {
+    let (bank, register) = ((number - 0x400) / 4, number & 3);
+    let place = match register {
+        0 => 0,
+        1 => return None,
+        n => n - 1,
+    };
+    Some((3 * bank + place) as usize)
+}
+
 fn plain_type(t: u64) -> bool {
     matches!(t, 0 | 1 | 4 | 5 | 6)
 }
@@ -76,6 +88,7 @@ impl System {
             LSTAR | CSTAR | FMASK | FS_BASE | GS_BASE | KERNEL_GS_BASE => m.has(Feature::Lm),
             TSC_AUX => m.has(Feature::Rdtscp),
             MISC_ENABLE => m.kind >= Kind::X64V1,
+            PKRS => m.has(Feature::Pks),
             // Machine check address and type; test register 12 and event counters of the P5, which count nothing.
             0..=1 => true,
             0x0E | 0x11..=0x13 => m.kind == Kind::Pentium,
@@ -119,6 +132,8 @@ impl System {
             GS_BASE => self.cpu.seg[seg::GS].base,
             KERNEL_GS_BASE => msr.kernel_gs_base,
             TSC_AUX => msr.tsc_aux,
+            PKRS => self.cpu.key_rights[1].into(),
+            n if in_bank(n) => bank_register(n).map_or(0, |i| self.cpu.machine_check[i]),
             n => match (variable_range(n), MTRR_FIXED.iter().position(|&f| f == n)) {
                 (Some((i, false)), _) => msr.mtrr_base[i],
                 (Some((i, true)), _) => msr.mtrr_mask[i],
@@ -167,6 +182,11 @@ impl System {
             GS_BASE => self.cpu.seg[seg::GS].base = value,
             KERNEL_GS_BASE => msr.kernel_gs_base = value,
             TSC_AUX => msr.tsc_aux = value & 0xFFFF_FFFF,
+            PKRS => {
+                self.cpu.key_rights[1] = u32::try_from(value).map_err(|_| Fault::gp(0))?;
+                self.tlb.flush(false);
+            }
+            n if in_bank(n) => return self.write_machine_check(n, value),
             n => return self.write_memory_type(n, value),
         }
         Ok(())
@@ -195,6 +215,18 @@ impl System {
                 (_, Some(i)) => msr.mtrr_fixed[i] = value,
                 _ => {}
             },
+        }
+        Ok(())
+    }
+
+    /// Registers of machine check banks [SDM-3 15.3.2]: all reporting on or off; nothing to report, hence to clear.
+    fn write_machine_check(&mut self, number: u32, value: u64) -> Outcome {
+        let control = number & 3 == 0;
+        match bank_register(number) {
+            None if value != 0 => return Err(Fault::gp(0)),
+            Some(_) if control && value != 0 && value != u64::MAX => return Err(Fault::gp(0)),
+            Some(i) => self.cpu.machine_check[i] = value,
+            None => {}
         }
         Ok(())
     }

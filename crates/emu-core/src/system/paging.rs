@@ -94,8 +94,9 @@ impl System {
             Err(Miss::NotPresent) => return Err(self.page_fault(lin, access, 0)),
             Err(Miss::Reserved) => return Err(self.page_fault(lin, access, 1 | 8)),
         };
-        if !self.allowed(&leaf, access) {
-            return Err(self.page_fault(lin, access, 1));
+        let by_key = self.key_forbids(&leaf, access);
+        if by_key || !self.allowed(&leaf, access) {
+            return Err(self.page_fault(lin, access, 1 | u16::from(by_key) << 5));
         }
         if let Some((at, pde)) = leaf.parent {
             self.store_entry(at, pde | A, false);
@@ -106,7 +107,8 @@ impl System {
             self.store_entry(leaf.entry_at, wanted, leaf.wide);
             dirty |= access.write;
         }
-        let writable = dirty && self.allowed(&leaf, Access { write: true, fetch: false, ..access });
+        let store = Access { write: true, fetch: false, ..access };
+        let writable = dirty && self.allowed(&leaf, store) && !self.key_forbids(&leaf, store);
         let global = leaf.entry & G != 0 && self.cpu.cr4 & CR4_PGE != 0;
         let pa = leaf.base | (lin & (leaf.page_size - 1));
         Ok(Translation { pa, writable, global, page_size: leaf.page_size })
@@ -155,6 +157,19 @@ impl System {
             return false;
         }
         !access.write || writable_page || self.cpu.cr0 & CR0_WP == 0
+    }
+
+    /// Whether the page's protection key forbids a data access [SDM-3 4.6.2].
+    fn key_forbids(&self, leaf: &Leaf, access: Access) -> bool {
+        let user_page = leaf.rights & US != 0;
+        let (switch, rights) = if user_page { (CR4_PKE, 0) } else { (CR4_PKS, 1) };
+        if self.cpu.cr4 & switch == 0 || access.fetch || self.cpu.efer & EFER_LMA == 0 {
+            return false;
+        }
+        let key = leaf.entry >> 59 & 15;
+        let bits = self.cpu.key_rights[rights] >> (2 * key);
+        let write_counts = access.write && (access.user || self.cpu.cr0 & CR0_WP != 0);
+        bits & 1 != 0 || (bits & 2 != 0 && write_counts)
     }
 
     fn walk(&mut self, lin: u64, mark: bool) -> Result<Leaf, Miss> {
