@@ -183,6 +183,8 @@ features! {
     Pku = 65, "pku";
     /// Protection keys for supervisor pages.
     Pks = 66, "pks";
+    /// SYSCALL and SYSRET outside of 64-bit mode, as the CPUs have them whose maker brought them.
+    Syscall32 = 67, "syscall32";
 }
 
 /// A CPU model with its features.

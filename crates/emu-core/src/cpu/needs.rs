@@ -43,6 +43,7 @@ pub(super) const NEEDS: &[(Feature, &[Feature])] = &[
     (Pdpe1gb, &[Lm]),
     (Fsgsbase, &[Lm]),
     (Pcid, &[Lm]),
+    (Syscall32, &[Syscall]),
     (Pku, &[Lm]),
     (Pks, &[Lm]),
 ];
@@ -54,7 +55,7 @@ pub(super) const fn since(feature: Feature) -> Kind {
         Fpu => Kind::I8086,
         Cpuid | Cx8 | Tsc | Msr | Cmov | Mmx | Popcnt | Lzcnt | Movbe | Bmi1 | Adx | Rdrand | Rdseed | Apic | Mtrr
         | Clflush | Hypervisor => Kind::I80486,
-        Lm | LahfLm | Pdpe1gb | Fsgsbase | Pcid | Pku | Pks | Syscall | Nx => Kind::P6,
+        Lm | LahfLm | Pdpe1gb | Fsgsbase | Pcid | Pku | Pks | Syscall | Syscall32 | Nx => Kind::P6,
         _ => Kind::Pentium,
     }
 }

@@ -77,9 +77,12 @@ fn sysexit(sys: &mut System, to_64: bool) -> Outcome {
     Ok(())
 }
 
-/// SYSCALL and SYSRET exist in 64-bit mode only, as on every CPU of the maker whose models these are.
+/// SYSCALL and SYSRET exist in 64-bit mode only, as on every CPU of the maker whose models these are, unless a feature
+/// brings them to protected mode too.
 fn need_syscall(sys: &System) -> Outcome {
-    let on = sys.cpu.model.has(Feature::Syscall) && sys.cpu.mode.has(Mode::CODE64) && sys.cpu.efer & EFER_SCE != 0;
+    let mode_has_it =
+        sys.cpu.mode.has(Mode::CODE64) || (sys.cpu.model.has(Feature::Syscall32) && sys.cpu.mode.has(Mode::PE));
+    let on = sys.cpu.model.has(Feature::Syscall) && mode_has_it && sys.cpu.efer & EFER_SCE != 0;
     if on { Ok(()) } else { Err(Fault::UD) }
 }
 
@@ -87,6 +90,11 @@ fn syscall(sys: &mut System, _: &Instruction) -> Outcome {
     need_syscall(sys)?;
     let flags = sys.cpu.eflags();
     sys.cpu.regs[reg::RCX] = sys.cpu.rip;
+    if !sys.cpu.mode.has(Mode::LONG) {
+        syscall_legacy(sys, flags);
+        return Ok(());
+    }
+    let target = if sys.cpu.mode.has(Mode::CODE64) { sys.cpu.msr.lstar } else { sys.cpu.msr.cstar };
     sys.cpu.regs[R11] = u64::from(flags & !RF);
     let cs = (sys.cpu.msr.star >> 32) as u16 & 0xFFFC;
     let mask = sys.cpu.msr.fmask as u32;
@@ -94,8 +102,17 @@ fn syscall(sys: &mut System, _: &Instruction) -> Outcome {
     // The step is that of the flags which the handler finds.
     sys.single_step &= mask & TF == 0;
     sys.load_flat(cs, cs.wrapping_add(8), 0, true);
-    sys.cpu.rip = sys.cpu.msr.lstar;
+    sys.cpu.rip = target;
     Ok(())
+}
+
+/// Outside of long mode the target is in STAR, and no mask applies [APM-3 SYSCALL].
+fn syscall_legacy(sys: &mut System, flags: u32) {
+    let star = sys.cpu.msr.star;
+    let cs = (star >> 32) as u16 & 0xFFFC;
+    sys.replace_eflags(flags & !(VM | IF | RF));
+    sys.load_flat(cs, cs.wrapping_add(8), 0, false);
+    sys.cpu.rip = star & 0xFFFF_FFFF;
 }
 
 fn sysret(sys: &mut System, to_64: bool) -> Outcome {
@@ -106,7 +123,9 @@ fn sysret(sys: &mut System, to_64: bool) -> Outcome {
     }
     let base = (sys.cpu.msr.star >> 48) as u16;
     let cs = if to_64 { base.wrapping_add(16) } else { base } | 3;
-    sys.replace_eflags(sys.cpu.regs[R11] as u32 & 0x003C_7FD7 | 2);
+    let flags =
+        if sys.cpu.mode.has(Mode::LONG) { sys.cpu.regs[R11] as u32 & 0x003C_7FD7 } else { sys.cpu.eflags() | IF };
+    sys.replace_eflags(flags | 2);
     sys.load_flat(cs, base.wrapping_add(8) | 3, 3, to_64);
     sys.cpu.rip = if to_64 { rip } else { rip & 0xFFFF_FFFF };
     Ok(())

@@ -105,7 +105,11 @@ fn lldt(sys: &mut System, insn: &Instruction) -> Outcome {
     if !d.present() {
         return Err(Fault::np(code_of(sel)));
     }
-    sys.cpu.ldtr = d.segment();
+    let segment = d.segment();
+    if !is_canonical(segment.base) {
+        return Err(gp);
+    }
+    sys.cpu.ldtr = segment;
     Ok(())
 }
 
@@ -118,6 +122,9 @@ fn ltr(sys: &mut System, insn: &Instruction) -> Outcome {
     }
     let tss = sys.available_tss(sel, 0)?;
     if sys.cpu.mode.has(Mode::LONG) && tss.kind() != 9 {
+        return Err(Fault::gp(code_of(sel)));
+    }
+    if !is_canonical(tss.segment().base) {
         return Err(Fault::gp(code_of(sel)));
     }
     sys.write_system(tss.at.wrapping_add(5), tss.attr() as u8 | 2)?;
