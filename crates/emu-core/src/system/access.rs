@@ -96,10 +96,10 @@ impl System {
     #[cold]
     fn not_canonical(&mut self, op: OpRef, lin: u64) -> Fault {
         let insn = self.engine.instruction(self.block, op, &self.cpu.model);
+        // PUSH and CALL of a memory operand: either address may be meant.
         let by_operand = insn.op_kinds().any(|k| k == OpKind::Memory) && {
             let (s, off) = (self.operand_segment(&insn), self.operand_offset(&insn));
-            // PUSH and CALL of a memory operand: either address may be meant.
-            self.linear(s, off, 1, false).is_err() && (s < seg::FS && off == lin || s >= seg::FS)
+            lin == off.wrapping_add(if s >= seg::FS { self.cpu.seg[s].base } else { 0 })
         };
         // What is not the operand is the stack.
         if by_operand && self.operand_segment(&insn) != seg::SS { Fault::gp(0) } else { Fault::ss(0) }
