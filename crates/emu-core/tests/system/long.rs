@@ -20,7 +20,7 @@ fn tables(g: &mut Guest) {
 }
 
 /// Switches long mode on and goes on at `CODE + 0x200` in 64-bit mode, where `code` is.
-fn guest(code: &[u8]) -> Guest {
+pub(crate) fn guest(code: &[u8]) -> Guest {
     let enter = assembled(32, CODE, |a| {
         a.mov(eax, 0x20)?;
         a.mov(cr4, eax)?;

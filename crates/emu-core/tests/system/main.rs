@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod long;
 mod paging;
+mod protection;
 mod registers;
 mod smm;
 mod tasks;
