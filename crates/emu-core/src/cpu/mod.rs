@@ -368,9 +368,15 @@ impl Cpu {
             (Mode::OPEN_LIMIT, code64 || cs.limit >= reach),
             (Mode::SINGLE, stepping),
             (Mode::ALIGN, aligned),
+            (Mode::WATCH, self.has_data_breakpoints()),
         ];
         let set = bits.iter().filter(|b| b.1).fold(0, |m, b| m | b.0);
         self.mode = Mode(set | u16::from(self.cpl) << 7);
+    }
+
+    /// Whether DR7 enables a breakpoint on data or ports.
+    fn has_data_breakpoints(&self) -> bool {
+        self.dr[7] & 0xFF != 0 && (0..4).any(|i| self.dr[7] >> (2 * i) & 3 != 0 && self.dr[7] >> (16 + 4 * i) & 3 != 0)
     }
 
     /// Whether DR7 enables a breakpoint on instruction execution [SDM-3 17.2.4].

@@ -27,6 +27,8 @@ impl Mode {
     pub const LONG: u16 = 1 << 10;
     /// Data accesses are checked for alignment (CR0.AM, EFLAGS.AC, CPL 3).
     pub const ALIGN: u16 = 1 << 11;
+    /// Breakpoints on data or ports are armed: the chain must be able to stop behind any instruction.
+    pub const WATCH: u16 = 1 << 12;
 
     /// Whether any of `bits` is set.
     #[inline(always)]

@@ -461,7 +461,7 @@ fn unseen_flags(insns: &[Instruction]) -> [bool; MAX_INSNS] {
 
 /// Lowers what was decoded.
 pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
-    let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE);
+    let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH);
     let unseen = if fast { unseen_flags(insns) } else { [false; MAX_INSNS] };
     let (mut at, mut stale, mut i) = (0, 0, 0);
     while let Some(insn) = insns.get(i) {

@@ -75,6 +75,26 @@ fn data_breakpoints_trap_behind_the_access() {
     assert_eq!(flags(&g, 0) & 0x1_0000, 0, "a trap pushes RF clear");
 }
 
+/// Between two instructions that otherwise share an op, and with flags that nobody else would see.
+#[test]
+fn the_trap_comes_before_the_next_instruction_whatever_that_is() {
+    let mut g = logging(|a| {
+        let mut there = a.create_label();
+        a.cmp(dword_ptr(DATA), 0)?; // 7 bytes
+        a.jz(there)?;
+        a.nop()?;
+        a.set_label(&mut there)?;
+        a.sub(eax, dword_ptr(DATA))?; // 16
+        a.add(eax, 1)?;
+        a.hlt()
+    });
+    g.sys.cpu.regs[0] = 0;
+    arm(&mut g, 0, DATA, ACCESS, 3);
+    g.run();
+    assert_eq!(log(&g), [(7, 1), (16, 1)]);
+    assert_eq!([flags(&g, 0) & 0x8D5, flags(&g, 1) & 0x8D5], [0x44, 0x44]);
+}
+
 /// LEN aligns the address [SDM-3 17.2.5].
 #[test]
 fn lengths_align_and_extend() {
