@@ -60,27 +60,49 @@ pub(crate) struct FuzzArgs {
     /// emu-native-cpu)
     #[arg(long, conflicts_with_all = ["suites", "shard", "jobs", "junit", "html"])]
     pub(crate) fuzz: bool,
-    /// Seed: the same one draws the same cases
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "fuzz")]
-    pub(crate) seed: u64,
-    /// Number of the first case
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "fuzz")]
-    pub(crate) first: u64,
+    /// Seed: the same one draws the same cases; 1, unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Number of the first case; 0, unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) first: Option<u64>,
     /// Stop after this time; without --time and --count after 60s
-    #[arg(long, value_parser = duration, value_name = "TIME", requires = "fuzz")]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     pub(crate) time: Option<Duration>,
     /// Stop after this many cases
-    #[arg(long, value_name = "N", requires = "fuzz")]
+    #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Classes of instructions to draw, with commas between them; all, unless given
-    #[arg(long, value_parser = class, value_name = "CLASS", value_delimiter = ',', requires = "fuzz")]
+    #[arg(long, value_parser = class, value_name = "CLASS", value_delimiter = ',')]
     pub(crate) only: Vec<Class>,
     /// Go on after the first difference; each instruction is reported once
-    #[arg(long, requires = "fuzz")]
+    #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Folder for the vectors of what is found
-    #[arg(long, value_name = "FOLDER", default_value = "fuzz-found", requires = "fuzz")]
-    pub(crate) found: PathBuf,
+    /// Folder for the vectors of what is found; fuzz-found, unless given
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) found: Option<PathBuf>,
+}
+
+impl FuzzArgs {
+    /// An option that means nothing without `--fuzz`, and was given without it.
+    fn idle(&self) -> Option<&'static str> {
+        let given = [
+            (self.seed.is_some(), "--seed"),
+            (self.first.is_some(), "--first"),
+            (self.time.is_some(), "--time"),
+            (self.count.is_some(), "--count"),
+            (!self.only.is_empty(), "--only"),
+            (self.keep_going, "--keep-going"),
+            (self.found.is_some(), "--found"),
+        ];
+        given.into_iter().find(|g| g.0 && !self.fuzz).map(|g| g.1)
+    }
+
+    /// Refuses options of `--fuzz` without it.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.idle()
+            .map_or(Ok(()), |name| Err(Failure::usage(format!("{name} is an option of --fuzz, which is not given"))))
+    }
 }
 
 /// Starts the adapter of `--against`.
@@ -144,7 +166,7 @@ pub(super) fn fuzz(args: &ConformArgs) -> Result<u8, Failure> {
     }
     let f = &args.fuzz;
     let time = f.time.or_else(|| f.count.is_none().then_some(Duration::from_secs(60)));
-    let (seed, count, first) = (f.seed, f.count, f.first);
+    let (seed, count, first) = (f.seed.unwrap_or(1), f.count, f.first.unwrap_or(0));
     let options = Options { seed, first, count, time, only: f.only.clone(), keep_going: f.keep_going };
     let bar = Bar::new(args.output.quiet).endless();
     let mut report = Report::default();
@@ -159,12 +181,12 @@ pub(super) fn fuzz(args: &ConformArgs) -> Result<u8, Failure> {
     }
     let emu_name = format!("emu {}", model_name(&given));
     say!("emu: {} against {emu_name}, seed {seed}, next case {}", hello.name, report.next);
-    tell(args, &report, (&hello.name, &emu_name))
+    tell(args, &report, seed, (&hello.name, &emu_name))
 }
 
 /// Prints and stores what a run has found; returns the exit code.
-fn tell(args: &ConformArgs, report: &Report, who: (&str, &str)) -> Result<u8, Failure> {
-    let seed = args.fuzz.seed;
+fn tell(args: &ConformArgs, report: &Report, seed: u64, who: (&str, &str)) -> Result<u8, Failure> {
+    let folder = args.fuzz.found.as_deref().unwrap_or(Path::new("fuzz-found"));
     print_text(&text::text(report, ("silicon", "emu")))?;
     for bits in [32, 64] {
         let lines: Vec<String> =
@@ -173,7 +195,7 @@ fn tell(args: &ConformArgs, report: &Report, who: (&str, &str)) -> Result<u8, Fa
             continue;
         }
         let head = vector::header(bits, lines.len(), who.0, seed);
-        let path = args.fuzz.found.join(format!("fuzz{bits}-seed{seed}-{}.jsonl", report.findings[0].number));
+        let path = folder.join(format!("fuzz{bits}-seed{seed}-{}.jsonl", report.findings[0].number));
         store(&path, format!("{head}\n{}\n", lines.join("\n")).as_bytes())?;
         say!("emu: stored {}; `emu conform {}` runs it", path.display(), path.display());
     }

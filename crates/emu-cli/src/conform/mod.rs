@@ -37,6 +37,7 @@ pub(crate) fn exit_codes_help() -> &'static str {
 
 /// Runs suites; returns the exit code.
 pub(crate) fn conform(args: &ConformArgs) -> Result<u8, Failure> {
+    args.fuzz.check()?;
     if args.fuzz.fuzz {
         return fuzz::fuzz(args);
     }
