@@ -56,7 +56,9 @@ fn rights_of_pages() {
     const USER_RW: u64 = 0x20_0007;
     const XD: u64 = 1 << 63;
     const KEY: u64 = 5 << 59;
-    let cases: &[(u64, u64, u64, u32, Access, Option<u16>)] = &[
+    // Entry; bits of CR0, CR4 and EFLAGS; the access; its error code.
+    type Case = (u64, u64, u64, u32, Access, Option<u16>);
+    let cases: &[Case] = &[
         (RW, 0, 0, 0, user(READ), Some(0x05)),
         (USER, 0, 0, 0, user(WRITE), Some(0x07)),
         (USER_RW, 0, 0, 0, user(WRITE), None),
@@ -265,7 +267,8 @@ fn protected_virtual_interrupts() {
 #[test]
 fn addresses_that_do_not_exist() {
     const BAD: u64 = 0x8000_0000_1000;
-    let cases: [(&str, fn(&mut CodeAssembler) -> Result<(), IcedError>, u8); 9] = [
+    type Insn = fn(&mut CodeAssembler) -> Result<(), IcedError>;
+    let cases: [(&str, Insn, u8); 9] = [
         ("mov [rax]", |a| a.mov(rcx, qword_ptr(rax)), 13),
         ("mov [rax], store", |a| a.mov(dword_ptr(rax), ecx), 13),
         ("mov [rbp]", |a| a.mov(rcx, qword_ptr(rbp)), 12),
