@@ -126,6 +126,8 @@ fn sysret(sys: &mut System, to_64: bool) -> Outcome {
     let flags =
         if sys.cpu.mode.has(Mode::LONG) { sys.cpu.regs[R11] as u32 & 0x003C_7FD7 } else { sys.cpu.eflags() | IF };
     sys.replace_eflags(flags | 2);
+    // Unlike IRET it is stepped by the TF that it restores [kvm-unit-tests, syscall].
+    sys.single_step = flags & TF != 0;
     sys.load_flat(cs, base.wrapping_add(8) | 3, 3, to_64);
     sys.cpu.rip = if to_64 { rip } else { rip & 0xFFFF_FFFF };
     Ok(())
