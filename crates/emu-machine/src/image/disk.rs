@@ -164,7 +164,7 @@ impl Disk {
 
     /// The image is complete: writes what comes last.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        self.flush()
+        self.layers[0].finish()
     }
 
     /// Bytes from `offset` on, `len` at most, for which nothing is stored anywhere: they read as zeros.

@@ -124,7 +124,6 @@ pub(crate) enum Identity {
     #[default]
     None,
     /// VMDK's content id.
-    #[allow(dead_code, reason = "VMDK will have it")]
     Cid(u32),
     /// A GUID or UUID: VHD, VHDX, VDI.
     Uuid([u8; 16]),
@@ -258,6 +257,10 @@ pub(crate) trait Format: Send {
     /// Whether blocks can be written with [`Format::write_packed`] alone, each once, in order.
     fn only_packed(&self) -> bool {
         false
+    }
+    /// All has been written: adds what comes last.
+    fn finish(&mut self) -> Result<()> {
+        self.flush()
     }
     /// Makes everything durable that was written.
     fn flush(&mut self) -> Result<()>;

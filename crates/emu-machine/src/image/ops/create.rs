@@ -7,7 +7,7 @@ use super::super::disk::{Disk, Options};
 use super::super::files::{Maker, Parents};
 use super::super::format::{Kind, NewParent, Result};
 use super::super::formats::qcow2::{self, Compression};
-use super::super::formats::{split, vdi, vhd};
+use super::super::formats::{split, vdi, vhd, vmdk};
 use crate::config::{parse_size, suggestion};
 
 /// A new image.
@@ -155,6 +155,18 @@ pub(crate) fn create_with(path: &Path, new: &NewImage, parent: Option<NewParent>
             let how = vhd::Create { size, fixed, block: c.size("block_size", 2 << 20)?, parent };
             c.end()?;
             vhd::create(&*maker.make(path)?, &how)
+        }
+        Kind::Vmdk => {
+            let how = vmdk::Create {
+                size,
+                subformat: c.word("subformat", &vmdk::SUBFORMATS)?,
+                adapter: c.word("adapter_type", &["ide", "lsilogic", "buslogic", "pvscsi"])?,
+                zeroed_grain: c.switch("zeroed_grain")?,
+                part: c.size("extent_size", vmdk::PART)?,
+                parent,
+            };
+            c.end()?;
+            vmdk::create(path, &how, maker)
         }
         Kind::Vdi => {
             let how = vdi::Create { size, fixed: c.switch("static")?, block: c.size("block_size", 1 << 20)?, parent };
