@@ -5,6 +5,7 @@ pub(crate) mod raw;
 pub(crate) mod split;
 pub(crate) mod vdi;
 pub(crate) mod vhd;
+pub(crate) mod vhdx;
 pub(crate) mod vmdk;
 
 use super::files::Files;
@@ -31,6 +32,7 @@ pub(crate) fn open(
         Kind::Qcow2 => Box::new(qcow2::Qcow2::open(store, files, write, repair)?),
         Kind::Vhd => Box::new(vhd::Vhd::open(store, files)?),
         Kind::Vmdk => Box::new(vmdk::Vmdk::open(store, files, write)?),
+        Kind::Vhdx => Box::new(vhdx::Vhdx::open(store, write)?),
         Kind::Vdi => Box::new(vdi::Vdi::open(store, files)?),
         _ => return Err(store.no_way("this format is not supported yet")),
     })

@@ -7,7 +7,7 @@ use super::super::disk::{Disk, Options};
 use super::super::files::{Maker, Parents};
 use super::super::format::{Kind, NewParent, Result};
 use super::super::formats::qcow2::{self, Compression};
-use super::super::formats::{split, vdi, vhd, vmdk};
+use super::super::formats::{split, vdi, vhd, vhdx, vmdk};
 use crate::config::{parse_size, suggestion};
 
 /// A new image.
@@ -167,6 +167,13 @@ pub(crate) fn create_with(path: &Path, new: &NewImage, parent: Option<NewParent>
             };
             c.end()?;
             vmdk::create(path, &how, maker)
+        }
+        Kind::Vhdx => {
+            let fixed = c.word("subformat", &["dynamic", "fixed"])? == "fixed";
+            let block = c.size("block_size", if parent.is_some() { 2 << 20 } else { 8 << 20 })?;
+            let sector = c.size("logical_sector_size", 512)?;
+            c.end()?;
+            vhdx::create(&*maker.make(path)?, &vhdx::Create { size, fixed, block, sector, parent })
         }
         Kind::Vdi => {
             let how = vdi::Create { size, fixed: c.switch("static")?, block: c.size("block_size", 1 << 20)?, parent };

@@ -19,13 +19,14 @@ const PIECE: u64 = 1 << 20;
 /// Any [`ImageError`]. Until the parent has all, the image keeps all.
 pub fn commit(path: &Path, options: &Options, empty: bool, each: &mut dyn FnMut(u64)) -> Result<u64> {
     let no_way = |why: &str| ImageError::NoWay { path: path.to_owned(), why: why.to_owned().into() };
-    let mut top = Disk::open(path, &Options { write: false, ..options.clone() })?;
-    let Some(parent) = top.layers().get(1) else { return Err(no_way("it has no parent to commit to")) };
+    let chain = Disk::open(path, &Options { write: false, ..options.clone() })?;
+    let Some(parent) = chain.layers().get(1) else { return Err(no_way("it has no parent to commit to")) };
     let parent_path = parent.store(0).path().to_owned();
     let parent_kind = parent.kind();
-    let size = top.size();
-    // The parent is opened a second time, for writing: the chain's own handle on it must go first.
-    top = Disk::open(path, &Options { write: empty, alone: true, ..options.clone() })?;
+    let size = chain.size();
+    // Both are opened a second time, for writing: the chain's own handles on them must go first.
+    drop(chain);
+    let mut top = Disk::open(path, &Options { write: empty, alone: true, ..options.clone() })?;
     let parents = Parents::Anywhere; // the chain was allowed just now
     let write = Options { write: true, format: Some(parent_kind), parents, ..Options::default() };
     let mut base = Disk::open(&parent_path, &write)?;

@@ -63,7 +63,12 @@ pub(super) fn hosted_header(capacity: u64, flags: u32, overhead: u64) -> [u8; 51
 /// Writes the descriptor and all extents.
 pub(crate) fn create(path: &Path, c: &Create, maker: &mut Maker) -> Result<()> {
     let no_way = |why: &str| ImageError::NoWay { path: path.to_owned(), why: why.to_owned().into() };
-    if c.size == 0 || c.size % SECTOR != 0 || c.part == 0 || c.part % GRAIN != 0 || c.size.div_ceil(c.part) > 999 {
+    if c.size == 0
+        || !c.size.is_multiple_of(SECTOR)
+        || c.part == 0
+        || !c.part.is_multiple_of(GRAIN)
+        || c.size.div_ceil(c.part) > 999
+    {
         return Err(no_way("a VMDK disk has whole sectors, in at most 999 parts of whole grains"));
     }
     let split = c.subformat.starts_with("twoGb");

@@ -105,7 +105,7 @@ impl Vmdk {
         }
         let path = self.stores[0].path().to_owned();
         for line in &text.extents {
-            let size = line.sectors.checked_mul(SECTOR).unwrap_or(u64::MAX);
+            let size = line.sectors.saturating_mul(SECTOR);
             self.writable &= line.writable;
             if line.kind == ExtentKind::Zero {
                 self.push(size, Part::Zero)?;
@@ -121,7 +121,7 @@ impl Vmdk {
             };
             let store = &*self.stores[file];
             let part = if line.kind == ExtentKind::Flat {
-                let offset = line.offset.checked_mul(SECTOR).unwrap_or(u64::MAX);
+                let offset = line.offset.saturating_mul(SECTOR);
                 if offset.checked_add(size).is_none_or(|end| end > store.len()) {
                     let why =
                         format!("{size} bytes from {offset} on are not in a file of {}: is it truncated?", store.len());

@@ -74,7 +74,7 @@ impl Sparse {
             return Err(bad(77, "its compression is not deflate".into()));
         }
         let redundant = (flags & REDUNDANT != 0).then(|| u64_at(&raw, 48)).filter(|at| *at != 0);
-        let bytes = |sectors: u64| sectors.checked_mul(SECTOR).unwrap_or(u64::MAX);
+        let bytes = |sectors: u64| sectors.saturating_mul(SECTOR);
         Sparse {
             file,
             meta: Meta::new(),
@@ -263,10 +263,14 @@ impl Sparse {
         let mut to = start;
         while to < limit {
             let entry = self.entry(store, to)?;
-            if entry != 0 && !self.is_zero(entry) || entry != 0 && to > start {
+            // One that was zeroed on purpose goes alone: it hides the parent, its neighbours do not.
+            if entry != 0 && !(to == start && self.is_zero(entry)) {
                 break;
             }
             to += self.grain;
+            if entry != 0 {
+                break;
+            }
         }
         if to == start {
             return Ok(None);

@@ -52,7 +52,7 @@ impl Stream {
 
     /// Adds the grain at `offset`.
     pub(super) fn add(&mut self, sparse: &Sparse, store: &dyn Store, offset: u64, bytes: &[u8]) -> Result<()> {
-        if offset < self.done || offset % sparse.grain != 0 {
+        if offset < self.done || !offset.is_multiple_of(sparse.grain) {
             return Err(store.no_way("a streamOptimized image is written once, from its beginning to its end"));
         }
         let grain = offset / sparse.grain;
