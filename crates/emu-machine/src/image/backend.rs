@@ -13,7 +13,7 @@ use super::memory::Memory;
 use super::overlay::Overlay;
 use super::probe::HEAD;
 use super::through::Through;
-use super::{Content, FLOPPIES, ImageError, ImageSpec, Medium, Mode, floppy_of_size, probe};
+use super::{Content, FLOPPIES, ImageError, ImageSpec, Medium, Mode, is_floppy_size, probe};
 
 /// An opened image.
 pub struct Image {
@@ -132,7 +132,7 @@ fn check_size(path: &Path, medium: Medium, content: Content, size: u64) -> Resul
     if !size.is_multiple_of(sector) {
         return Err(ImageError::Ragged { path, size, sector });
     }
-    if medium == Medium::Floppy && floppy_of_size(size).is_none() {
+    if medium == Medium::Floppy && !is_floppy_size(size) {
         return Err(ImageError::NoFloppySize { path, size });
     }
     match content {

@@ -44,6 +44,13 @@ pub fn floppy_of_size(bytes: u64) -> Option<FloppyFormat> {
     FLOPPIES.into_iter().find(|f| f.bytes() == bytes)
 }
 
+/// Whether a drive shows a diskette of `bytes` bytes: one of the PC's own formats, or one with more sectors or cylinders
+/// that formatting tools of the time made (1680K, 1722K, …).
+#[must_use]
+pub fn is_floppy_size(bytes: u64) -> bool {
+    bytes.is_multiple_of(512) && emu_devices::geometry::Geometry::of_floppy(bytes / 512).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +62,6 @@ mod tests {
             assert_eq!(floppy_of_size(f.bytes()), Some(f));
         }
         assert_eq!(floppy_of_size(1_474_561), None);
+        assert!(is_floppy_size(80 * 2 * 21 * 512) && is_floppy_size(82 * 2 * 21 * 512) && !is_floppy_size(1_474_561));
     }
 }

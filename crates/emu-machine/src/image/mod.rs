@@ -30,7 +30,7 @@ pub use damage::exercise;
 pub use disk::{Disk, Options};
 pub use files::Parents;
 pub use format::{Findings, Fix, Kind, Snapshot};
-pub use geometry::{FLOPPIES, FloppyFormat, floppy_of_size};
+pub use geometry::{FLOPPIES, FloppyFormat, floppy_of_size, is_floppy_size};
 pub(crate) use overlay::{BLOCK, byte_offset, load_blocks, pieces, save_blocks};
 pub use probe::{Content, probe};
 pub use spec::{ImageSpec, Mode, parse_format};

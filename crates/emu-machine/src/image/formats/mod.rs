@@ -1,5 +1,7 @@
 //! The formats, one file or folder each.
 
+pub(crate) mod cue;
+pub(crate) mod imd;
 pub(crate) mod qcow2;
 pub(crate) mod raw;
 pub(crate) mod split;
@@ -34,7 +36,8 @@ pub(crate) fn open(
         Kind::Vmdk => Box::new(vmdk::Vmdk::open(store, files, write)?),
         Kind::Vhdx => Box::new(vhdx::Vhdx::open(store, write)?),
         Kind::Vdi => Box::new(vdi::Vdi::open(store, files)?),
-        _ => return Err(store.no_way("this format is not supported yet")),
+        Kind::Imd => Box::new(imd::Imd::open(store)?),
+        Kind::Cue => Box::new(cue::Cue::open(store, files)?),
     })
 }
 

@@ -180,7 +180,10 @@ pub(crate) fn create_with(path: &Path, new: &NewImage, parent: Option<NewParent>
             c.end()?;
             vdi::create(&*maker.make(path)?, &how)
         }
-        other => Err(ImageError::NoWay { path: path.to_owned(), why: format!("{other} can't be made yet").into() }),
+        other => Err(ImageError::NoWay {
+            path: path.to_owned(),
+            why: format!("images of format {other} are only read").into(),
+        }),
     }
 }
 

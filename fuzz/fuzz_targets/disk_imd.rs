@@ -1,0 +1,13 @@
+//! See [`emu_fuzz::disk_image`].
+#![cfg_attr(fuzzing, no_main)]
+
+use emu_fuzz::disk_image;
+use emu_machine::image::Kind;
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| disk_image(Kind::Imd, data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    emu_fuzz::without_fuzzer(|data| disk_image(Kind::Imd, data))
+}
