@@ -121,6 +121,10 @@ fn put_html(path: &Path, report: &Report, output: &OutputArgs) -> Result<(), Fai
 /// Whether the thresholds are reached; says so if not.
 fn reaches(report: &Report, output: &OutputArgs) -> bool {
     let sum = report.tally();
+    if sum.cases == 0 && report.shard.is_none() {
+        say!("emu: no case ran");
+        return false;
+    }
     let mut good = true;
     for (name, passed, wanted) in
         [("masked", sum.masked, output.threshold), ("strict", sum.strict, output.strict_threshold)]
