@@ -74,7 +74,7 @@ fn bad_files_are_named_and_the_others_run() {
     folder.file("8088/90.json", &cases(1));
     folder.file("8088/91.json", b"[{\"name\": 7");
     folder.file("8088/92.json.gz", &[0x1F, 0x8B, 8, 0, 1]);
-    folder.file("moo/00.moo", b"MOO \x0c\0\0\0\x01\0\0\0\0\0\0\06502");
+    folder.file("moo/00.moo", b"MOO \x0c\0\0\0\x01\0\0\0\0\0\0\x006502");
     let whole = folder.0.display().to_string();
     let (code, out, err) = emu(&["conform", &whole, "/nowhere/at/all"]);
     assert_eq!(code, 1, "{out}{err}");
@@ -128,7 +128,7 @@ fn shards_are_merged_or_refused() {
         assert_eq!(emu(&["conform", &suite, "--shard", shard, "--json", file]).0, 0);
     }
     let (code, out, err) = emu(&["report", "merge", &two, &one, "--json", &all]);
-    assert!(code == 0 && out.contains("90") || code == 0, "{out}{err}");
+    assert_eq!(code, 0, "{out}{err}");
     let whole = at("whole.json");
     assert_eq!(emu(&["conform", &suite, "--json", &whole]).0, 0);
     assert_eq!(std::fs::read(&all).unwrap(), std::fs::read(&whole).unwrap());

@@ -270,6 +270,7 @@ fn run_cases(
     while cases.next(&mut case)? {
         ordinal += 1;
         if shard.is_some_and(|s| !s.holds(combine(id, ordinal))) {
+            tallies.row(&case); // so that every shard names the row by the same case
             continue;
         }
         match target.run(&case, &mut outcome) {

@@ -64,7 +64,10 @@ fn hwvec_file() -> Vec<u8> {
 
 type Open = fn(&Path, Vec<u8>) -> Result<Box<dyn Cases>, SuiteError>;
 
-const FORMATS: [(&str, fn() -> Vec<u8>, Open, usize); 3] = [
+/// Name, a good file, how it is opened, and its cases.
+type Sample = (&'static str, fn() -> Vec<u8>, Open, usize);
+
+const FORMATS: [Sample; 3] = [
     ("moo", || moo_file(3), |p, d| Ok(Box::new(Moo::new(p, d, "01", Vec::new())?)), 3),
     ("json", json_file, |p, d| Ok(Box::new(Json::new(p, d, "01", Vec::new(), false)?)), 2),
     ("jsonl", hwvec_file, |p, d| Ok(Box::new(Hwvec::new(p, d)?)), 2),
