@@ -310,6 +310,7 @@ mod tests {
     fn open_smram_lies_over_the_video_memory() {
         let (mut rig, _) = build();
         rig.mem.pool_write(0xA_0000, &[0x77]);
+        rig.mem.map(0xA_0000, 0x2_0000, Target::Open); // where a board has its video memory
         rig.out32(0xCF8, 0x8000_0070);
         rig.out8(0xCFE, 0x0A); // enabled, closed
         assert_eq!(rig.read(0xA_0000, 1), 0xFF);

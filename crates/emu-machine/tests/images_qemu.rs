@@ -47,6 +47,12 @@ fn qemu(folder: &Folder, program: &str, args: &[&str]) -> String {
     text
 }
 
+/// One test at a time: a program that another is just starting would hold our files' locks until it runs.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn open(path: &Path, write: bool) -> Disk {
     Disk::open(path, &Options { write, ..Options::default() }).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -120,6 +126,7 @@ const KINDS: &[(Kind, &str, &str, &str, bool)] = &[
 
 #[test]
 fn images_go_both_ways() {
+    let _alone = alone();
     if !has_qemu_img() {
         return;
     }
@@ -170,6 +177,7 @@ fn write_in_turn(folder: &Folder, image: &Path, format: &str) {
 
 #[test]
 fn chains_are_read_by_both() {
+    let _alone = alone();
     if !has_qemu_img() {
         return;
     }
@@ -215,6 +223,7 @@ fn chains_are_read_by_both() {
 
 #[test]
 fn snapshots_are_read_by_both() {
+    let _alone = alone();
     if !has_qemu_img() {
         return;
     }
@@ -259,6 +268,7 @@ fn a_write(i: u64) -> (u64, Vec<u8>) {
 /// Not a test of its own: the process that is killed. It says which writes are flushed.
 #[test]
 fn the_writer() {
+    let _alone = alone();
     let Some(image) = std::env::var_os("EMU_TEST_IMAGE") else { return };
     let mut disk = open(Path::new(&image), true);
     let mut out = std::io::stdout();
@@ -300,6 +310,7 @@ fn kill_a_writer(image: &Path, lines: u64, micros: u64) -> u64 {
 
 #[test]
 fn a_killed_writer_loses_nothing_that_was_flushed() {
+    let _alone = alone();
     let kills: u64 = std::env::var("EMU_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     for (kind, options) in [
         (Kind::Raw, ""),

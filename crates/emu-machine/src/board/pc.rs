@@ -110,10 +110,8 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let interrupts = Interrupts::install(b, &mut mem, config);
     core_chips(b, &interrupts, config, &media.floppy_kinds(), low);
     peripherals(b, &interrupts);
-    // emu's own firmware has no SMI handler: the chip does by itself what one would do.
-    let smi =
-        if config.bios.is_some() && config.cpu.kind >= Kind::Pentium { b.wire_to(Sink::Smi(0)) } else { Wire::NONE };
-    pci_chips(b, &interrupts, rom, smi);
+    // No SMI# line: SeaBIOS without QEMU's fw_cfg installs no handler, and the chip then does by itself what one would do.
+    pci_chips(b, &interrupts, rom, Wire::NONE);
     drives::install(b, &interrupts, media);
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
