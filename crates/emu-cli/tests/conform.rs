@@ -72,7 +72,7 @@ fn results_are_told_in_every_form() {
 fn bad_files_are_named_and_the_others_run() {
     let folder = Folder::new("bad");
     folder.file("8088/90.json", &cases(1));
-    folder.file("8088/91.json", b"[{\"name\": 7");
+    folder.file("8088/91.json", b"[\n{\"name\":\n 7");
     folder.file("8088/92.json.gz", &[0x1F, 0x8B, 8, 0, 1]);
     folder.file("moo/00.moo", b"MOO \x0c\0\0\0\x01\0\0\0\0\0\0\x006502");
     let whole = folder.0.display().to_string();
@@ -80,7 +80,7 @@ fn bad_files_are_named_and_the_others_run() {
     assert_eq!(code, 1, "{out}{err}");
     for text in [
         "error: /nowhere/at/all: ",
-        "91.json: at byte 11: case 0: ",
+        "91.json: at byte 12: case 0: ",
         "92.json.gz: at byte 0: the gzip data is damaged or cut short",
         "00.moo: at byte 16: CPU id \"6502\" is not known; name a model with --cpu",
     ] {

@@ -84,14 +84,15 @@ impl Json {
     fn parse(&mut self) -> Result<JsonCase, SuiteError> {
         let mut values = serde_json::Deserializer::from_slice(&self.data[self.at..]).into_iter::<JsonCase>();
         let outcome = values.next();
-        let end = self.at + values.byte_offset();
         match outcome {
             Some(Ok(case)) => {
-                self.at = end;
+                self.at += values.byte_offset();
                 Ok(case)
             }
             Some(Err(e)) => {
-                // Line and column are those of the rest that was parsed; the byte says it better.
+                // Line and column are those of the rest that was parsed; the byte says it better. The
+                // stream's own offset is no help: on an error it may stay at the value's first byte.
+                let end = self.at + offset_of(&self.data[self.at..], e.line(), e.column());
                 let text = e.to_string();
                 let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
                 Err(self.error(end, format!("case {}: {what}", self.seen)))
@@ -130,6 +131,12 @@ impl Json {
         state.memory.extend(json.ram.iter().map(|(at, v)| (u64::from(*at), *v)));
         Ok(())
     }
+}
+
+/// Where line `line`, column `column` (both from 1; column 0 is a line's start) of `text` is, in bytes.
+fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    (start + column.saturating_sub(1)).min(text.len())
 }
 
 impl Cases for Json {
