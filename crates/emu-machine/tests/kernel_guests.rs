@@ -6,7 +6,7 @@ mod common;
 use common::session::Session;
 use common::{cached_guest, pc_with_cd, pc_with_floppy, pc_with_kernel, under_seabios};
 use emu_core::ClockRate;
-use emu_machine::config::MachineConfig;
+use emu_machine::config::{MachineConfig, parse_cpu};
 use emu_machine::image::ImageSpec;
 
 /// Boots memtest86+ and lets it test: it tells its mode, goes from test to test, and finds no error.
@@ -151,5 +151,41 @@ fn grub_is_firmware() {
     s.wait_for("grub>", 10);
     s.type_keys("echo two words<enter>");
     s.wait("the words", 10, |text| text.lines().any(|l| l.trim() == "two words"));
+    s.passed();
+}
+
+/// UEFI: from the reset vector to the shell, which answers.
+#[test]
+fn ovmf_reaches_its_shell() {
+    let Some(bios) = cached_guest("ovmf/OVMF.fd") else { return };
+    let cpu = parse_cpu("x86-64-v2").expect("a model");
+    let config = MachineConfig { bios: Some(bios), memory: 128 << 20, cpu, ..MachineConfig::default() };
+    let mut s = Session::start("OVMF", config);
+    s.wait_for_serial("UEFI Interactive Shell v2.2", 60);
+    s.wait_for_serial("in 5 seconds", 10);
+    s.type_serial("\x1b");
+    s.wait_for_serial("Shell> ", 10);
+    s.type_serial("echo two words\r");
+    s.wait_for_serial("\ntwo words", 10);
+    s.passed();
+}
+
+/// A hypervisor, and Linux as its dom0: ring 3 of long mode for a kernel, with its page tables checked by Xen.
+#[test]
+fn xen_starts_dom0() {
+    let Some(xen) = cached_guest("xen/xen") else { return };
+    let (Some(kernel), Some(initrd)) = (cached_guest("linux-amd64/vmlinuz"), cached_guest("linux-amd64/initrd.gz"))
+    else {
+        return;
+    };
+    let mut config = pc_with_kernel(&xen, 512);
+    config.cpu = parse_cpu("x86-64-v2").expect("a model");
+    let boot = config.kernel.as_mut().expect("the kernel");
+    boot.append = "com1=115200,8n1 console=com1 dom0_mem=384M".into();
+    boot.modules = vec![(kernel, "console=hvc0 panic=-1".into()), (initrd, String::new())];
+    let mut s = Session::start("Xen", config);
+    s.wait_for_serial("Xen version 4.17", 20);
+    s.wait_for_serial("Linux version 6.1", 120);
+    s.wait_for_serial("Run /init as init process", 60);
     s.passed();
 }

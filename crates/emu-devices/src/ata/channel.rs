@@ -16,6 +16,12 @@ const HOB: u8 = 1 << 7;
 
 const EXECUTE_DIAGNOSTIC: u8 = 0x90;
 
+/// What a bus without a device 0 gives: all high, but for DD7, which the host pulls down so that BSY reads as clear and
+/// software need not wait for a drive that isn't there [ATA-6 driver types and required termination].
+const NOBODY: u8 = 0x7F;
+/// The same for the data register, whose words have one DD7 each.
+const NOBODY_DATA: u32 = 0xFF7F_FF7F;
+
 /// A channel. Its owner hands it the accesses to its ports and the events of tags `tag` and `tag + 1`.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -82,7 +88,7 @@ impl Channel {
     /// Reads command block register `offset` (0 to 7).
     pub(crate) fn read(&mut self, cx: &mut DevCx<'_>, offset: u16, size: u8) -> u32 {
         if offset == 0 {
-            let Some(drive) = self.current() else { return u32::MAX };
+            let Some(drive) = self.current() else { return NOBODY_DATA };
             let value = drive.read_data(cx, size);
             self.update_irq(cx);
             return value;
@@ -98,14 +104,14 @@ impl Channel {
     }
 
     /// Register `offset` (1 to 7) as the host sees it. Device 0 answers for a device 1 that is not there, with status 0
-    /// [ATA-6 9.16.1]; without device 0, the bus floats.
+    /// [ATA-6 9.16.1]; without device 0, [`NOBODY`].
     pub(crate) fn register(&self, offset: u16) -> u8 {
         let hob = self.control & HOB != 0;
         match (&self.drives, self.selected) {
             ([Some(d), _], 0) | ([_, Some(d)], 1) => d.port.regs.read(offset, hob),
             ([Some(_), None], _) if offset == 7 => 0,
             ([Some(d), None], _) => d.port.regs.read(offset, hob),
-            _ => 0xFF,
+            _ => NOBODY,
         }
     }
 

@@ -212,6 +212,23 @@ fn device_zero_answers_for_an_absent_device_one() {
     assert_eq!(rig.in8(0x1F7), 0x50);
 }
 
+/// Nothing to wait for: OVMF gives a drive that seems busy half a minute.
+#[test]
+fn a_channel_without_drives_is_not_busy() {
+    let mut rig = Rig::new();
+    let irq = rig.bus.wire_to(Sink::Intr(0));
+    let id = rig.bus.add(Box::new(AtaChannel::new("ide0", AtaWires { irq }, [None, None])));
+    rig.bus.map_ports(id, 0x1F0, 8, REGION_COMMAND, 4);
+    rig.bus.map_ports(id, 0x3F6, 1, REGION_CONTROL, 1);
+    rig.reset();
+    for device in [0xA0, 0xB0] {
+        rig.out8(0x1F6, device);
+        rig.out8(0x1F7, 0xEC);
+        assert_eq!((rig.in8(0x1F7), rig.in8(0x3F6), rig.in8(0x1F4), rig.in16(0x1F0)), (0x7F, 0x7F, 0x7F, 0xFF7F));
+        assert!(!intr(&mut rig));
+    }
+}
+
 #[test]
 fn nien_holds_the_interrupt_back() {
     let (mut rig, _) = build();

@@ -18,7 +18,7 @@ const STEP_MS: u64 = 12;
 pub(crate) struct Session {
     /// The machine.
     pub(crate) machine: Machine,
-    /// What the guest sent over the serial ports.
+    /// What the guest sent over COM1.
     serial: Vec<u8>,
     /// Whether the guest switched the machine off.
     off: bool,
@@ -58,19 +58,19 @@ impl Session {
     fn take_output(&mut self) {
         for (_, output) in self.machine.system.bus.take_output() {
             match output {
-                Output::Serial { byte, .. } => self.serial.push(byte),
+                Output::Serial { port: 0, byte } => self.serial.push(byte),
                 Output::PowerOff => self.off = true,
                 _ => {}
             }
         }
     }
 
-    /// Everything that came over the serial ports.
+    /// Everything that came over COM1.
     pub(crate) fn serial(&self) -> String {
         String::from_utf8_lossy(&self.serial).replace('\r', "")
     }
 
-    /// Waits until `text` has come over a serial port, for `seconds` of guest time at the most.
+    /// Waits until `text` has come over COM1, for `seconds` of guest time at the most.
     pub(crate) fn wait_for_serial(&mut self, text: &str, seconds: u64) {
         let end = self.machine.system.now().after(self.milliseconds(seconds * 1000));
         let mut seen = 0;
