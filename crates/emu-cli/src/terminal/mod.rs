@@ -9,7 +9,7 @@ mod view;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use emu_machine::host::{Command, Frame, Show};
 
@@ -18,9 +18,6 @@ pub(crate) use guard::{restore, restore_on_panic};
 use menu::Menu;
 use paint::Painter;
 use view::compose;
-
-/// How long a look for keys takes at the most; then the screen is looked at.
-const POLL: Duration = Duration::from_millis(20);
 
 /// How long the display's thread may take to end.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -57,29 +54,31 @@ impl Terminal {
     }
 }
 
+/// Reads keys in a thread of its own, which sleeps until there is one. (crossterm's reading with a time limit keeps a core
+/// busy for the last millisecond of it.) It ends with its terminal, or with the process.
+fn events() -> Receiver<std::io::Result<Event>> {
+    let (sender, events) = bounded(64);
+    std::thread::spawn(move || {
+        loop {
+            let event = event::read();
+            let failed = event.is_err();
+            if sender.send(event).is_err() || failed {
+                return;
+            }
+        }
+    });
+    events
+}
+
 fn run(shows: &Receiver<Show>, commands: &Sender<Command>) -> std::io::Result<()> {
+    let events = events();
     let mut painter = Painter::default();
     let mut menu = Menu::default();
     let mut frame = Frame::Text(Default::default());
     let mut dirty = true;
     loop {
-        match shows.try_recv() {
-            Ok(Show::Frame(new)) => {
-                dirty |= new != frame;
-                frame = new;
-            }
-            Ok(Show::Notice(text)) => {
-                menu = Menu::Message(text);
-                dirty = true;
-            }
-            Err(crossbeam_channel::TryRecvError::Empty) => {}
-            Err(crossbeam_channel::TryRecvError::Disconnected) => return Ok(()),
-        }
-        if event::poll(if dirty { Duration::ZERO } else { POLL })? {
-            dirty |= handle(event::read()?, &mut menu, &mut painter, commands);
-            continue; // a burst of events is drawn once
-        }
-        if dirty {
+        if dirty && events.is_empty() && shows.is_empty() {
+            // A burst of events is drawn once.
             let size = crossterm::terminal::size()?;
             let view = compose(&frame, menu.line().as_deref(), size);
             let mut out = Vec::new();
@@ -88,6 +87,23 @@ fn run(shows: &Receiver<Show>, commands: &Sender<Command>) -> std::io::Result<()
             stdout.write_all(&out)?;
             stdout.flush()?;
             dirty = false;
+        }
+        select! {
+            recv(shows) -> show => match show {
+                Ok(Show::Frame(new)) => {
+                    dirty |= new != frame;
+                    frame = new;
+                }
+                Ok(Show::Notice(text)) => {
+                    menu = Menu::Message(text);
+                    dirty = true;
+                }
+                Err(_) => return Ok(()),
+            },
+            recv(events) -> event => match event {
+                Ok(event) => dirty |= handle(event?, &mut menu, &mut painter, commands),
+                Err(_) => return Ok(()),
+            },
         }
     }
 }

@@ -20,6 +20,9 @@ const STRETCH_MS: u64 = 4;
 const FRAME: Duration = Duration::from_millis(25);
 /// The longest sleep of a paced machine, so that timers of the guest come near their time.
 const NAP: Duration = Duration::from_millis(10);
+/// Guest time that a paced machine waits for before it runs on, in milliseconds: not each microsecond that has passed, or
+/// a guest that rests would keep the host awake. One that needs little of the host's time takes larger pieces.
+const PIECE_MS: (u64, u64) = (2, 5);
 /// Guest time between two key events of a person: terminals send bursts that no keyboard could.
 const KEY_GAP_MS: u64 = 4;
 /// Key events that wait at the most; a longer paste loses its end.
@@ -99,6 +102,8 @@ pub struct Runner {
     options: RunnerOptions,
     commands: Receiver<Command>,
     pacer: Pacer,
+    /// Whether the host needed far less time than the guest for the last stretch.
+    rests: bool,
     started: Instant,
     next_frame: Instant,
     shown_generation: Option<u64>,
@@ -141,6 +146,7 @@ impl Runner {
             options,
             commands,
             pacer,
+            rests: false,
             started: now,
             next_frame: now,
             shown_generation: None,
@@ -250,12 +256,12 @@ impl Runner {
         if !self.keys.is_empty() {
             until = until.min(self.key_wake);
         }
+        let instant = Instant::now();
         if self.options.pace {
-            let instant = Instant::now();
             let allowed = self.pacer.allowed(instant, now);
-            if allowed < now.after(self.milliseconds(1)) {
-                // Not for each microsecond that has passed: a guest that rests would keep the host awake.
-                let next = now.after(self.milliseconds(2));
+            let piece = if self.rests { PIECE_MS.1 } else { PIECE_MS.0 };
+            if allowed < now.after(self.milliseconds(piece) / 2) {
+                let next = now.after(self.milliseconds(piece));
                 return self.nap(self.pacer.until(instant, next).clamp(Duration::from_millis(1), NAP));
             }
             until = until.min(allowed);
@@ -265,6 +271,8 @@ impl Runner {
             Some(timeline) => timeline.run(&mut self.machine.system, until),
             None => self.machine.system.run(until),
         };
+        let took = self.machine.rate().ticks_in_us(instant.elapsed().as_micros() as u64);
+        self.rests = self.machine.system.now().since(now) > 8 * took;
         self.carry_output();
         if stop == Stop::TripleFault {
             self.triple_fault();
