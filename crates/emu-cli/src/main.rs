@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 mod conform;
+mod debug;
 mod disk;
 mod replay;
 mod run;
@@ -18,6 +19,7 @@ mod why;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use conform::{ConformArgs, ReportArgs};
+use debug::DebugArgs;
 use disk::DiskArgs;
 use replay::ReplayArgs;
 use run::{Failure, RunArgs};
@@ -38,6 +40,8 @@ enum Verb {
     Run(Box<RunArgs>),
     /// Run again what `emu run --record` recorded, and verify that it is the same run.
     Replay(Box<ReplayArgs>),
+    /// Debug a machine or a recording, forwards and backwards: with gdb, or with emu's own console.
+    Debug(Box<DebugArgs>),
     /// Who last wrote to a place of memory, in a recording.
     Why(Box<WhyArgs>),
     /// Look at disk images, convert, make, change and repair them.
@@ -70,6 +74,7 @@ fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
     match verb {
         Verb::Run(args) => run::run(*args, script()?),
         Verb::Replay(args) => replay::replay(&args, script()?),
+        Verb::Debug(args) => debug::debug(&args, script()?),
         Verb::Why(args) => why::why(&args),
         Verb::Disk(args) => disk::run(args),
         Verb::Vm(args) => vm::run(&args),
@@ -88,7 +93,7 @@ impl AugmentHelp for RunArgs {
         let with_codes = |verb: clap::Command| verb.after_help(run::exit_codes_help());
         let commands = command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes);
         let commands = commands.mut_subcommand("conform", |verb| verb.after_help(conform::exit_codes_help()));
-        let commands = commands.mut_subcommand("why", with_codes);
+        let commands = commands.mut_subcommand("why", with_codes).mut_subcommand("debug", with_codes);
         commands.mut_subcommand("disk", |disk| disk.after_help(disk::exit_codes_help()))
     }
 }

@@ -16,15 +16,15 @@ const SMALLEST_DISK: u64 = COMMON_FLOPPY;
 const COMMON_FLOPPY: u64 = 1_474_560;
 
 /// A built machine, and what was chosen, in one line.
-pub(super) struct Chosen {
-    pub(super) machine: Machine,
-    pub(super) summary: String,
+pub(crate) struct Chosen {
+    pub(crate) machine: Machine,
+    pub(crate) summary: String,
     /// What the owner of another product's machine must know.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Builds the machine that the arguments describe.
-pub(super) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
+pub(crate) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
     let described = match &args.image {
         Some(image) => describe(&image.path, &args.machine)?,
         None => None,

@@ -1,7 +1,7 @@
 //! `emu run`.
 
 pub(crate) mod args;
-mod choose;
+pub(crate) mod choose;
 pub(crate) mod exit;
 mod foreign;
 pub(crate) mod signals;

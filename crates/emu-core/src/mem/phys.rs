@@ -334,18 +334,36 @@ impl PhysMem {
         }
     }
 
-    /// Watches writes to `ranges` of the pool (first and last byte), and to nothing else. The caller takes the write tags
-    /// out of all TLBs.
-    pub(crate) fn watch(&mut self, ranges: &[(u64, u64)]) {
-        self.track.watch(ranges);
+    /// Watches writes to and reads of ranges of the pool (first and last byte), and nothing else. The caller takes the write
+    /// tags out of all TLBs, and if reads are watched all entries.
+    pub(crate) fn watch(&mut self, writes: &[(u64, u64)], reads: &[(u64, u64)]) {
+        self.track.watch(writes, reads);
     }
 
-    /// Takes the writes to watched ranges since the last call.
+    /// Whether reads of some of the pool page at `offset` are watched.
+    #[inline]
+    pub(crate) fn reads_watched(&self, offset: u64) -> bool {
+        self.track.reads_watched(offset >> PAGE_SHIFT)
+    }
+
+    /// Whether any reads are watched.
+    #[inline]
+    pub(crate) fn watches_reads(&self) -> bool {
+        self.track.watches_reads()
+    }
+
+    /// The CPU reads `[offset, offset + len)` of the pool, inside one page whose reads are watched.
+    #[cold]
+    pub(crate) fn note_read(&mut self, offset: u64, len: u64) {
+        self.track.note_read(offset, len);
+    }
+
+    /// Takes the accesses to watched ranges since the last call.
     pub(crate) fn take_watch_hits(&mut self) -> Vec<WatchHit> {
         self.track.take_hits()
     }
 
-    /// Whether a watched range was written since [`Self::take_watch_hits`].
+    /// Whether a watched range was accessed since [`Self::take_watch_hits`].
     #[inline]
     pub(crate) fn watch_was_hit(&self) -> bool {
         self.track.has_hits()

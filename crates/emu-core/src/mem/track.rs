@@ -46,19 +46,23 @@ pub(crate) fn page_hash(number: u64, bytes: &[u8]) -> u128 {
     if is_zero(bytes) { 0 } else { StateHash::of(&number.to_le_bytes()).then(StateHash::of(bytes)).0 }
 }
 
-/// A write to a watched range.
+/// An access to a watched range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchHit {
-    /// Pool offset of the first byte written.
+    /// Pool offset of the first byte accessed.
     pub offset: u64,
-    /// Bytes written.
+    /// Bytes accessed.
     pub len: u64,
+    /// Whether they were written.
+    pub write: bool,
 }
 
 /// Nobody has written the page since the last seal.
 const CLEAN: u8 = 1;
-/// Some of the page is watched.
+/// Writes to some of the page are watched.
 const WATCHED: u8 = 2;
+/// Reads of some of the page are watched.
+const READS_WATCHED: u8 = 4;
 
 /// The sum of all pages' hashes, kept up to date from the pages that change.
 #[derive(Debug)]
@@ -90,8 +94,9 @@ pub(crate) struct Tracker {
     /// Memory that `written` takes.
     cost: usize,
     sum: Option<Sum>,
-    /// Watched ranges of the pool: first and last byte.
+    /// Ranges of the pool whose writes are watched, and those whose reads are: first and last byte.
     watches: Vec<(u64, u64)>,
+    read_watches: Vec<(u64, u64)>,
     hits: Vec<WatchHit>,
 }
 
@@ -146,7 +151,26 @@ impl Tracker {
     /// Notes a write of `[offset, offset + len)`, inside one page, if it is watched.
     pub(super) fn note(&mut self, offset: u64, len: u64) {
         if self.watches.iter().any(|&(first, last)| offset <= last && offset + len > first) {
-            self.hits.push(WatchHit { offset, len });
+            self.hits.push(WatchHit { offset, len, write: true });
+        }
+    }
+
+    /// Whether reads of some of page `page` are watched.
+    #[inline]
+    pub(super) fn reads_watched(&self, page: u64) -> bool {
+        self.flags[page as usize] & READS_WATCHED != 0
+    }
+
+    /// Whether any reads are watched.
+    #[inline]
+    pub(super) fn watches_reads(&self) -> bool {
+        !self.read_watches.is_empty()
+    }
+
+    /// Notes a read of `[offset, offset + len)`, inside one page, if it is watched.
+    pub(super) fn note_read(&mut self, offset: u64, len: u64) {
+        if self.read_watches.iter().any(|&(first, last)| offset <= last && offset + len > first) {
+            self.hits.push(WatchHit { offset, len, write: false });
         }
     }
 
@@ -170,26 +194,26 @@ impl Tracker {
         }
     }
 
-    /// Watches `ranges` of the pool (first and last byte), and nothing else.
-    pub(super) fn watch(&mut self, ranges: &[(u64, u64)]) {
-        self.flags.iter_mut().for_each(|f| *f &= !WATCHED);
-        for &(first, last) in ranges {
-            for page in first / PAGE_SIZE..=last / PAGE_SIZE {
+    /// Watches writes to and reads of ranges of the pool (first and last byte), and nothing else.
+    pub(super) fn watch(&mut self, writes: &[(u64, u64)], reads: &[(u64, u64)]) {
+        self.flags.iter_mut().for_each(|f| *f &= !(WATCHED | READS_WATCHED));
+        for (ranges, flag) in [(writes, WATCHED), (reads, READS_WATCHED)] {
+            for page in ranges.iter().flat_map(|&(first, last)| first / PAGE_SIZE..=last / PAGE_SIZE) {
                 if let Some(f) = self.flags.get_mut(page as usize) {
-                    *f |= WATCHED;
+                    *f |= flag;
                 }
             }
         }
-        self.watches = ranges.to_vec();
+        (self.watches, self.read_watches) = (writes.to_vec(), reads.to_vec());
         self.hits.clear();
     }
 
-    /// Takes the writes to watched ranges since the last call.
+    /// Takes the accesses to watched ranges since the last call.
     pub(super) fn take_hits(&mut self) -> Vec<WatchHit> {
         core::mem::take(&mut self.hits)
     }
 
-    /// Whether a watched range was written.
+    /// Whether a watched range was accessed.
     #[inline]
     pub(super) fn has_hits(&self) -> bool {
         !self.hits.is_empty()

@@ -125,6 +125,7 @@ impl System {
             let t = self.translate(lin, access)?;
             self.fill_tlb(lin, &t, access);
             self.watch_access(lin, size, access, false);
+            self.watch_read(t.pa, size);
             return Ok(self.load_physical(t.pa, size));
         }
         let first = PAGE_SIZE - lin % PAGE_SIZE;
@@ -134,6 +135,7 @@ impl System {
         let mut value = 0;
         for i in 0..size {
             let pa = if i < first { a + i } else { b + (i - first) };
+            self.watch_read(pa, 1);
             value |= self.load_physical(pa, 1) << (8 * i);
         }
         Ok(value)
@@ -171,6 +173,18 @@ impl System {
         }
     }
 
+    /// A debugger's watchpoints see every read of the CPU but its fetches of code.
+    #[inline]
+    fn watch_read(&mut self, pa: u64, size: u64) {
+        if self.mem.watches_reads()
+            && let Target::Pool(offset) = self.mem.target(pa).0
+            && self.mem.reads_watched(offset)
+        {
+            self.mem.note_read(offset + pa % PAGE_SIZE, size);
+            self.leave |= self.mem.watch_was_hit();
+        }
+    }
+
     /// The page behind that of `lin`.
     fn next_page(&self, lin: u64) -> u64 {
         let next = (lin & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
@@ -198,6 +212,9 @@ impl System {
         }
         let (read, write) = self.mem.target(t.pa);
         let Target::Pool(pool) = read else { return };
+        if self.mem.reads_watched(pool) {
+            return;
+        }
         let writable = t.writable && write == read && !self.mem.has_code(pool);
         let writable = writable && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) };
         if access.write && !writable {

@@ -208,7 +208,7 @@ impl System {
     /// instruction that writes there, or the device that does. Where no memory answers now, nothing is watched.
     pub fn watch(&mut self, ranges: &[(u64, u64)]) {
         let pool = self.pool_ranges(ranges);
-        self.watch_pool(&pool);
+        self.watch_pool(&pool, &[]);
     }
 
     /// The parts of the memory pool (first and last byte) that answer to `ranges` of physical memory (first byte, length)
@@ -230,13 +230,18 @@ impl System {
         pool
     }
 
-    /// Watches parts of the memory pool (first and last byte), and nothing else.
-    pub(crate) fn watch_pool(&mut self, pool: &[(u64, u64)]) {
-        self.mem.watch(pool);
+    /// Watches writes to parts of the memory pool (first and last byte), and reads of parts of it, and nothing else: the run
+    /// stops as for [`Self::watch`]. Fetches of code and devices' reads are not seen.
+    pub fn watch_pool(&mut self, writes: &[(u64, u64)], reads: &[(u64, u64)]) {
+        self.mem.watch(writes, reads);
         self.protect_memory();
+        if !reads.is_empty() {
+            self.tlb.flush(false);
+            self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
+        }
     }
 
-    /// Takes the writes to watched memory since the last call.
+    /// Takes the accesses to watched memory since the last call.
     pub fn take_watch_hits(&mut self) -> Vec<WatchHit> {
         self.mem.take_watch_hits()
     }

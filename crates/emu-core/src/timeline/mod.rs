@@ -142,6 +142,12 @@ impl Timeline {
         timeline
     }
 
+    /// How it is kept.
+    #[must_use]
+    pub fn settings(&self) -> TimelineSettings {
+        self.settings
+    }
+
     /// Ends it: the machine runs on as it is, and nothing is noted any more.
     pub fn close(self, sys: &mut System) {
         sys.track_writes(false);

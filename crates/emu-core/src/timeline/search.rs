@@ -17,6 +17,8 @@ pub struct Stops {
     /// Memory that is written: parts of the pool (first and last byte), as [`System::pool_ranges`] gives them. A physical
     /// address may lead elsewhere in the past.
     pub watches: Vec<(u64, u64)>,
+    /// Memory that is read by the CPU's instructions: parts of the pool. No stretch can be passed over for their sake.
+    pub reads: Vec<(u64, u64)>,
 }
 
 /// What was found. The machine stands before it.
@@ -26,13 +28,15 @@ pub enum Found {
     Breakpoint(Ticks),
     /// The next step writes to watched memory.
     Write(Ticks),
+    /// The next step reads watched memory, and writes none of it.
+    Read(Ticks),
 }
 
 impl Found {
     /// When it happens.
     #[must_use]
     pub fn tick(self) -> Ticks {
-        let (Found::Breakpoint(tick) | Found::Write(tick)) = self;
+        let (Found::Breakpoint(tick) | Found::Write(tick) | Found::Read(tick)) = self;
         tick
     }
 }
@@ -44,6 +48,20 @@ impl Timeline {
     /// # Errors
     /// Any [`SeekError`].
     pub fn find_last(&mut self, sys: &mut System, stops: &Stops) -> Result<Option<Found>, SeekError> {
+        self.find_last_while(sys, stops, |_| true)
+    }
+
+    /// As [`Self::find_last`], for as long as `go_on` says so: it is asked before each stretch, and told where that ends.
+    /// Otherwise the machine stands where it stood.
+    ///
+    /// # Errors
+    /// [`SeekError::GivenUp`] if `go_on` said no, or any other.
+    pub fn find_last_while(
+        &mut self,
+        sys: &mut System,
+        stops: &Stops,
+        mut go_on: impl FnMut(Ticks) -> bool,
+    ) -> Result<Option<Found>, SeekError> {
         let limit = sys.now();
         self.leave_head(sys);
         let last = self.checkpoints.partition_point(|c| c.at.tick < limit);
@@ -51,15 +69,19 @@ impl Timeline {
         let mut found = None;
         for k in (0..last).rev() {
             let wrote = |page: &u64| self.checkpoints[k].undo.get(Key::memory(*page)).is_some();
-            if stops.breakpoints.is_empty() && !pages.iter().any(wrote) {
+            if stops.breakpoints.is_empty() && stops.reads.is_empty() && !pages.iter().any(wrote) {
                 continue;
             }
             let end = self.checkpoints.get(k + 1).map_or(limit, |c| c.at.tick.min(limit));
+            if !go_on(end) {
+                self.seek(sys, limit)?;
+                return Err(SeekError::GivenUp);
+            }
             self.restore(sys, k);
             sys.set_breakpoints(&stops.breakpoints);
-            sys.watch_pool(&stops.watches);
+            sys.watch_pool(&stops.watches, &stops.reads);
             let outcome = self.last_in(sys, end);
-            sys.watch_pool(&[]);
+            sys.watch_pool(&[], &[]);
             sys.set_breakpoints(&[]);
             found = outcome?;
             if found.is_some() {
@@ -86,9 +108,12 @@ impl Timeline {
         loop {
             let stop = self.run(sys, end);
             sys.bus.take_output();
-            if !sys.take_watch_hits().is_empty() {
+            let hits = sys.take_watch_hits();
+            if !hits.is_empty() {
                 // The step that ended here did it.
-                found = Some(Found::Write(Ticks(sys.now().0.saturating_sub(1))));
+                let before = Ticks(sys.now().0.saturating_sub(1));
+                let write = hits.iter().any(|h| h.write);
+                found = Some(if write { Found::Write(before) } else { Found::Read(before) });
             }
             match stop {
                 Stop::Breakpoint => found = Some(Found::Breakpoint(sys.now())),

@@ -30,6 +30,9 @@ pub enum SeekError {
     /// On the way the machine was not what its recording says.
     #[error("the run differs from its recording at tick {0}")]
     Diverged(u64),
+    /// The caller gave a search up.
+    #[error("the search was given up")]
+    GivenUp,
 }
 
 /// Going back makes checkpoints on the last part of the way, each time half as far from its end, down to this distance:

@@ -73,6 +73,12 @@ impl Chip {
         *self = Chip { lines: self.lines, ..Chip::new(!self.ltim_works) };
     }
 
+    /// What it holds, for debuggers.
+    pub(super) fn registers(&self) -> super::PicRegisters {
+        let (lines, irr, imr, isr) = (self.lines, self.irr(), self.imr, self.isr);
+        super::PicRegisters { lines, irr, imr, isr, base: self.icw[1] & 0xF8 }
+    }
+
     /// Levels that are level-sensed.
     fn level_sensed(&self) -> u8 {
         if self.ltim_works && self.icw[0] & ICW1_LTIM != 0 { 0xFF } else { self.elcr }

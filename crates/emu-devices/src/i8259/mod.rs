@@ -36,6 +36,21 @@ pub enum PicKind {
     Piix,
 }
 
+/// What one chip holds, for debuggers. Masks have IR0 in bit 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PicRegisters {
+    /// Levels of the pins.
+    pub lines: u8,
+    /// Requests.
+    pub irr: u8,
+    /// Masked levels.
+    pub imr: u8,
+    /// Levels in service.
+    pub isr: u8,
+    /// Vector of IR0.
+    pub base: u8,
+}
+
 /// Output wires.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PicWires {
@@ -67,6 +82,12 @@ impl DualPic {
     #[must_use]
     pub fn intr(&self) -> bool {
         self.master.request().is_some()
+    }
+
+    /// What both chips hold, the master first, for debuggers.
+    #[must_use]
+    pub fn registers(&self) -> [PicRegisters; 2] {
+        [self.master.registers(), self.slave.registers()]
     }
 
     /// Carries the slave's INT to the master, and the master's to the wire.

@@ -11,7 +11,7 @@ mod serial;
 
 pub use frame::{Frame, TextFrame};
 pub use pace::Pacer;
-pub use runner::{End, Replay, Runner, RunnerOptions};
+pub use runner::{End, Replay, Runner, RunnerOptions, Turn};
 pub use script::{Action, Script};
 pub use serial::{SerialError, SerialLink};
 

@@ -1,5 +1,9 @@
 //! The loop of the machine's thread: it runs the CPU, carries inputs in and output out, and keeps the pace.
 
+mod debug;
+
+pub use debug::Turn;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -19,6 +19,14 @@ use std::path::{Path, PathBuf};
 /// Version of the format that this emu writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
+/// Whether the file begins as recordings do.
+#[must_use]
+pub fn is_recording(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; frame::MAGIC.len()];
+    std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == frame::MAGIC
+}
+
 /// Why something can't be recorded or replayed. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
