@@ -1,7 +1,7 @@
 //! x87 instructions in a machine: availability, error reporting, pointers and images.
 
 use emu_core::cpu::model::Kind;
-use emu_core::cpu::{Model, Segment, bits, seg};
+use emu_core::cpu::{Activity, Model, Segment, bits, seg};
 use emu_core::fpu::F80;
 use emu_core::mem::Target;
 use emu_core::{Bus, ClockRate, PhysMem, System, Ticks};
@@ -98,6 +98,83 @@ fn without_ne_the_error_goes_out_on_ferr() {
         sys.cpu.cr0 &= !bits::CR0_NE;
         assert_eq!(fault(&mut sys), expected);
     }
+}
+
+/// A machine without NE whose FERR# leads to a DMA request, which nobody serves, with a breakpoint that is never hit if
+/// instructions are to be executed from their decoded forms.
+fn deferring(kind: Kind, decoded: bool, code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> System {
+    let mut sys = machine(kind, code);
+    sys.bus.connect_ferr(emu_core::Sink::DmaRequest(0));
+    sys.cpu.cr0 &= !bits::CR0_NE;
+    if decoded && kind >= Kind::I80386 {
+        (sys.cpu.dr[0], sys.cpu.dr[7]) = (0xf_0000, 1);
+        sys.cpu.refresh_mode();
+    }
+    sys
+}
+
+type Program = fn(&mut CodeAssembler) -> Result<(), IcedError>;
+
+/// [SDM-1 D.2.1.3]: with IGNNE# released, the CPU stops before the next waiting instruction, and waits for an interrupt.
+#[test]
+fn the_cpu_waits_before_the_next_waiting_instruction() {
+    for (kind, decoded) in [(Kind::I80286, false), (Kind::I80386, true), (Kind::I80486, false), (Kind::P6, true)] {
+        let next: [Program; 5] =
+            [|a| a.fld1(), |a| a.fadd(dword_ptr(bx)), |a| a.wait(), |a| a.fldcw(word_ptr(bx)), |a| a.emms()];
+        for next in &next[..if kind >= Kind::P6 { 5 } else { 4 }] {
+            let mut sys = deferring(kind, decoded, |a| {
+                divide_by_zero(a)?;
+                a.fnstsw(word_ptr(bx + 2))?;
+                a.mov(cx, 1)?;
+                a.sti()?;
+                next(a)?;
+                a.mov(cx, 2)
+            });
+            assert_eq!(sys.run(Ticks(500)), emu_core::Stop::Asleep);
+            assert_eq!((sys.cpu.activity, sys.cpu.regs[1], word(&sys, DATA + 2) & 0xff), (Activity::Stalled, 1, 0x84));
+            let at = sys.cpu.rip;
+            // An interrupt gets through for all of STI's shadow, and returns there.
+            sys.bus.cpu_lines(0).nmi = true;
+            sys.run(Ticks(510));
+            assert_eq!(u64::from(word(&sys, 0xf000 - 6)), at);
+            assert_eq!((sys.cpu.rip, sys.cpu.activity), (handler(2) + 1, Activity::Halted));
+            // With IGNNE# asserted, it goes on.
+            (sys.cpu.rip, sys.cpu.regs[4], sys.cpu.activity) = (at, 0xf000, Activity::Running);
+            sys.run(Ticks(520));
+            assert_eq!((sys.cpu.activity, sys.cpu.rip), (Activity::Stalled, at));
+            sys.bus.cpu_lines(0).ignne = true;
+            sys.run(Ticks(1000));
+            assert_eq!((sys.cpu.activity, sys.cpu.regs[1]), (Activity::Halted, 2));
+        }
+    }
+}
+
+/// An 8086 watches its coprocessor's BUSY (its TEST# pin) at WAIT alone.
+#[test]
+fn an_8086_waits_at_wait_only() {
+    let mut sys = deferring(Kind::I8086, false, |a| {
+        divide_by_zero(a)?;
+        a.fld1()?;
+        a.mov(cx, 1)?;
+        a.wait()
+    });
+    sys.cpu.fpu.allow_interrupts(true);
+    assert_eq!(sys.run(Ticks(500)), emu_core::Stop::Asleep);
+    assert_eq!((sys.cpu.activity, sys.cpu.regs[1]), (Activity::Stalled, 1));
+}
+
+/// What does not wait lets the program look at the error, and clear it [SDM-1 8.3.12].
+#[test]
+fn instructions_that_do_not_wait_run_on() {
+    let mut sys = deferring(Kind::P6, false, |a| {
+        divide_by_zero(a)?;
+        a.fnstsw(ax)?;
+        a.fnstcw(word_ptr(bx + 2))?;
+        a.fnclex()?;
+        a.fld1()
+    });
+    assert_eq!(fault(&mut sys), None);
+    assert_eq!((sys.cpu.regs[0] & 0xff, sys.cpu.activity), (0x84, Activity::Halted));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The chips of an AT wired as on its board: interrupts reach the CPU with the vectors of the BIOS, and CPU lines move.
 
 use emu_core::bus::rig::Rig;
-use emu_core::{DeviceId, Input, Key, Output, Sink, Ticks, Wire};
+use emu_core::mem::Target;
+use emu_core::{Bus, DeviceId, Input, Key, Output, PhysMem, Sink, System, Ticks, Wire};
+use emu_devices::ferr::{self, Ferr, FerrWires};
 use emu_devices::i8042::{I8042, KbcWires};
 use emu_devices::i8254::{I8254, PitWires};
 use emu_devices::i8259::{self, DualPic, PicKind, PicWires};
@@ -132,4 +134,43 @@ fn each_answer_of_the_keyboard_controller_makes_its_own_edge() {
     let mut got = vec![];
     let vectors = interrupts(&mut rig, 100, |rig, _| got.push(rig.in8(0x60)));
     assert_eq!((vectors, got), (vec![0x09; 2], vec![0x47, 0xD3]));
+}
+
+/// A CPU with these chips: its x87 error comes as IRQ 13, the handler lets it go on by port F0h, and clears the error.
+#[test]
+fn an_x87_error_comes_as_irq_13_and_port_f0_lets_the_cpu_go_on() {
+    use emu_core::cpu::model::Kind;
+    use emu_core::cpu::{Model, Segment, seg};
+    let mut rig = at();
+    let pic = rig.bus.devices().find(|d| d.1 == "pic").expect("the 8259As").0;
+    let wires = FerrWires { irq13: irq(&mut rig, pic, 13), ignne: rig.bus.wire_to(Sink::Ignne(0)) };
+    let ferr = rig.bus.add(Box::new(Ferr::new(wires)));
+    rig.bus.map_ports(ferr, 0xF0, 1, 0, 1);
+    rig.bus.connect_ferr(Sink::Pin(ferr, ferr::PIN_FERR));
+    // FNINIT; FLDCW [6000h] (division by zero unmasked); FLD1; FLDZ; FDIVP; MOV AL, 1; STI; FLD1; MOV AH, 2; HLT.
+    let program = b"\xDB\xE3\xD9\x2E\x00\x60\xD9\xE8\xD9\xEE\xDE\xF9\xB0\x01\xFB\xD9\xE8\xB4\x02\xF4";
+    // OUT F0h, AL; FLDZ (would wait but for that); FSTP ST; FNCLEX; INC BX; end of interrupt to both; IRET.
+    let handler = b"\xE6\xF0\xD9\xEE\xDD\xD8\xDB\xE2\x43\xB0\x20\xE6\xA0\xE6\x20\xCF";
+    for kind in [Kind::I80286, Kind::I80386, Kind::P6] {
+        let mut mem = PhysMem::new(1 << 20, 0).unwrap();
+        mem.map(0, 1 << 20, Target::Pool(0));
+        mem.write(0x1000, program);
+        mem.write(0x2000, handler);
+        mem.write(4 * 0x75, &[0, 0x20, 0, 0]);
+        mem.write(0x6000, &[0x7B, 3]);
+        let bus = core::mem::replace(&mut rig.bus, Bus::new(emu_core::ClockRate::DEFAULT, 1));
+        let mut sys = System::new(Model::new(kind), mem, bus);
+        sys.cpu.reset(false);
+        for s in [seg::CS, seg::SS, seg::DS] {
+            sys.cpu.set_segment(s, Segment::real(0));
+        }
+        (sys.cpu.rip, sys.cpu.regs[4]) = (0x1000, 0x8000);
+        for (port, value) in [(0xA1, 0xDF), (0x21, 0xFB)] {
+            sys.bus.port_write(&mut sys.mem, Ticks(0), port, 1, value);
+        }
+        sys.run(Ticks(100));
+        assert_eq!((sys.cpu.regs[0] & 0xFFFF, sys.cpu.regs[3]), (0x0220, 1), "{kind:?}");
+        assert_eq!((sys.cpu.fpu.status() & 0xFF, sys.cpu.rip), (0, 0x1000 + program.len() as u64));
+        rig.bus = sys.bus;
+    }
 }

@@ -163,11 +163,11 @@ impl Machine {
         self.system.bus.find::<Mc146818>().map_or(0, |rtc| rtc.cmos(SHUTDOWN_STATUS))
     }
 
-    /// Whether the CPU is halted with interrupts off.
+    /// Whether the CPU is halted, or stands before an x87 instruction, with interrupts off.
     #[must_use]
     pub fn is_halted_for_good(&self) -> bool {
         let cpu = &self.system.cpu;
-        cpu.activity == Activity::Halted && cpu.eflags & bits::IF == 0
+        matches!(cpu.activity, Activity::Halted | Activity::Stalled) && cpu.eflags & bits::IF == 0
     }
 
     /// The device with `name`.

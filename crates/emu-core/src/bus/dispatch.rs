@@ -37,6 +37,8 @@ pub struct CpuLines {
     pub init: bool,
     /// A start-up IPI has come, with this vector.
     pub sipi: Option<u8>,
+    /// IGNNE# is asserted.
+    pub ignne: bool,
 }
 
 /// The bus of a machine with all that is attached to it.
@@ -137,6 +139,13 @@ impl Bus {
             self.effects.set_wire(self.ferr, level);
             self.ripple(mem, now);
         }
+    }
+
+    /// Whether `cpu` may go on over x87 errors that wait: its IGNNE# is asserted, as it is on a board that does nothing
+    /// with FERR#.
+    #[must_use]
+    pub fn ignores_x87_errors(&self, cpu: u8) -> bool {
+        self.ferr == Wire::NONE || self.cpus.get(usize::from(cpu)).is_some_and(|c| c.ignne)
     }
 
     /// Leads `wire` to one more sink.
@@ -507,6 +516,7 @@ impl Bus {
             }),
             Sink::Intr(cpu) => self.cpu_lines(cpu).intr = level,
             Sink::Nmi(cpu) => self.cpu_lines(cpu).nmi |= level,
+            Sink::Ignne(cpu) => self.cpu_lines(cpu).ignne = level,
             Sink::Smi(cpu) => self.cpu_lines(cpu).smi |= level,
             Sink::A20 => mem.set_a20(level),
             Sink::CpuReset => self.cpus.iter_mut().for_each(|c| c.reset |= level),
@@ -619,12 +629,13 @@ impl Bus {
     pub fn save(&self, w: &mut StateWriter) {
         w.chunk(&self.sched);
         w.chunk(&self.lines);
-        w.chunk_with(*b"BUS ", 1, |w| {
+        w.chunk_with(*b"BUS ", 2, |w| {
             w.field(1, &self.dma_levels);
             let pins = |c: &CpuLines| (c.intr, c.nmi, c.smi, c.reset, c.init, c.sipi);
             w.field(2, &self.cpus.iter().map(pins).collect::<Vec<_>>());
             w.field(3, &self.machine_reset);
             w.field(4, &self.image_contents());
+            w.field(5, &self.cpus.iter().map(|c| c.ignne).collect::<Vec<_>>());
         });
         self.devices.iter().for_each(|d| d.save_chunk(w));
     }
@@ -636,16 +647,20 @@ impl Bus {
     pub fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         r.chunk(&mut self.sched)?;
         r.chunk(&mut self.lines)?;
-        r.chunk_with(*b"BUS ", 1, |r| {
+        // 2: IGNNE#, released before.
+        r.chunk_with(*b"BUS ", 2, |r| {
             self.dma_levels = r.field(1)?;
             let pins: Vec<(bool, bool, bool, bool, bool, Option<u8>)> = r.field(2)?;
             if pins.len() != self.cpus.len() {
                 return Err(r.invalid("it has another number of CPUs"));
             }
-            let lines = |(intr, nmi, smi, reset, init, sipi)| CpuLines { intr, nmi, smi, reset, init, sipi };
+            let lines =
+                |(intr, nmi, smi, reset, init, sipi)| CpuLines { intr, nmi, smi, reset, init, sipi, ignne: false };
             self.cpus = pins.into_iter().map(lines).collect();
             self.machine_reset = r.field(3)?;
             self.loaded_images = r.optional(4)?.unwrap_or_default();
+            let ignne: Vec<bool> = r.optional(5)?.unwrap_or_default();
+            self.cpus.iter_mut().zip(ignne).for_each(|(cpu, level)| cpu.ignne = level);
             Ok(())
         })?;
         self.devices.iter_mut().try_for_each(|d| d.load_chunk(r))?;

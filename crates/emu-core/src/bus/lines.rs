@@ -36,6 +36,8 @@ pub enum Sink {
     MachineReset,
     /// SMI# of a CPU, as a positive level (its rising edge counts).
     Smi(u8),
+    /// IGNNE# of a CPU, as a positive level.
+    Ignne(u8),
     /// DREQ of a DMA channel.
     DmaRequest(u8),
 }

@@ -33,6 +33,10 @@ impl Fault {
     /// #XM, SIMD floating-point exception.
     pub const XM: Fault = Fault::plain(19);
 
+    /// No exception: a waiting x87 instruction finds one that it may not raise (CR0.NE clear) nor ignore (IGNNE#
+    /// released). The CPU stands before it until an interrupt comes [SDM-1 D.2.1.3].
+    pub(crate) const STALL: Fault = Fault(NonZeroU32::MAX);
+
     const fn plain(vector: u8) -> Fault {
         match NonZeroU32::new(PRESENT | vector as u32) {
             Some(n) => Fault(n),

@@ -59,6 +59,8 @@ pub enum Activity {
     WaitForSipi,
     /// Shut down after a triple fault: only a reset wakes it.
     Shutdown,
+    /// Stands before an x87 instruction until an interrupt comes, or IGNNE# is asserted [SDM-1 D.2.1.3].
+    Stalled,
 }
 
 /// Model-specific registers that are plain storage or whose effect is elsewhere [SDM-4].

@@ -145,6 +145,7 @@ impl State for Cpu {
             1 => Activity::Halted,
             2 => Activity::WaitForSipi,
             3 => Activity::Shutdown,
+            4 => Activity::Stalled,
             _ => return Err(r.invalid("no such activity")),
         };
         (self.ldtr, self.tr, self.gdtr, self.idtr) = r.field(5)?;

@@ -61,8 +61,11 @@ impl System {
         self.single_step = self.cpu.eflags & TF != 0;
         self.run_to_deadline();
         if self.now() == now {
-            // Nothing has run yet: it only came to light that a block must be looked up anew.
-            self.cpu.shadow = shadow;
+            // Nothing has run yet: it only came to light that a block must be looked up anew, or that the CPU stalls.
+            // Then there is no shadow: it could not end, as it keeps off what the CPU waits for.
+            if self.cpu.activity != Activity::Stalled {
+                self.cpu.shadow = shadow;
+            }
             self.cpu.eflags |= resume;
             self.single_step = false;
         }
@@ -137,6 +140,9 @@ impl System {
             }
             if self.cpu.shadow == Shadow::None && self.take_interrupt() {
                 continue;
+            }
+            if self.cpu.activity == Activity::Stalled && !self.x87_stalls() {
+                self.cpu.activity = Activity::Running;
             }
             if self.cpu.activity == Activity::Running {
                 self.halted_since = None;
@@ -263,7 +269,7 @@ impl System {
         loop {
             let entry = match self.entry(mode) {
                 Ok(entry) => entry,
-                Err(fault) => return self.deliver(Interrupt::exception(fault)),
+                Err(fault) => return self.raise(fault),
             };
             engine::run_chain(self, entry);
             self.engine.unpatch();
@@ -278,7 +284,7 @@ impl System {
                     mode.0 |= Mode::SINGLE;
                     continue;
                 }
-                Exit::Fault(fault) => return self.deliver(Interrupt::exception(fault)),
+                Exit::Fault(fault) => return self.raise(fault),
                 Exit::Limit if self.engine.block(self.block).mode & Mode::SINGLE != 0 => {
                     return self.deliver(Interrupt::exception(Fault::gp(0)));
                 }
@@ -350,7 +356,7 @@ impl System {
             self.run_one();
         }
         match self.exit {
-            Exit::Fault(fault) => self.deliver(Interrupt::exception(fault)),
+            Exit::Fault(fault) => self.raise(fault),
             _ => self.leave = true,
         }
     }
@@ -368,6 +374,22 @@ impl System {
             }
             Err(fault) => self.exit = Exit::Fault(fault),
         }
+    }
+
+    /// The instruction at RIP ended with `fault`.
+    fn raise(&mut self, fault: Fault) {
+        if fault == Fault::STALL { self.stall() } else { self.deliver(Interrupt::exception(fault)) }
+    }
+
+    /// The CPU stands still before the instruction at RIP; that takes no tick.
+    #[cold]
+    fn stall(&mut self) {
+        self.at = None;
+        self.leave = true;
+        self.debug_hits = 0;
+        self.single_step = false;
+        self.cpu.shadow = Shadow::None;
+        self.cpu.activity = Activity::Stalled;
     }
 
     /// Delivers `interrupt`, with double and triple faults; costs one tick.

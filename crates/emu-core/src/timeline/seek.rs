@@ -85,13 +85,13 @@ impl Timeline {
                 return Ok(false);
             }
             self.seek(sys, Ticks(now.0 - 1))?;
-            if sys.cpu.activity != Activity::Halted {
+            if !matches!(sys.cpu.activity, Activity::Halted | Activity::Stalled) {
                 return Ok(true);
             }
             // It was halted all the time from there on; before that lies either HLT itself or more of the halt.
             now = sys.halted_since().max(self.start());
             self.seek(sys, now)?;
-            if sys.cpu.activity != Activity::Halted {
+            if !matches!(sys.cpu.activity, Activity::Halted | Activity::Stalled) {
                 return Ok(true);
             }
         }

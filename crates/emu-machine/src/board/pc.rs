@@ -13,6 +13,7 @@ use emu_core::{PhysMem, System};
 use emu_devices::apic::{Apic, ApicConfig, PIN_LINT0, PIN_LINT1};
 use emu_devices::debug_ports::{self, DebugPorts};
 use emu_devices::fdc::DriveKind;
+use emu_devices::ferr::{self, Ferr, FerrWires};
 use emu_devices::firmware::{self, Bios, DirectBoot};
 use emu_devices::i440fx::{self, I440fx};
 use emu_devices::i8042::{self, I8042, KbcWires};
@@ -68,7 +69,6 @@ impl Interrupts {
         b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
         b.map_ports(pic, 0x4D0, 2, i8259::REGION_ELCR, 1);
         b.add_interrupt_controller(pic);
-        b.connect_ferr(Sink::Pin(pic, 13));
         Interrupts { pic, apic }
     }
 
@@ -152,6 +152,11 @@ fn core_chips(b: &mut Bus, interrupts: &Interrupts, config: &MachineConfig, flop
     let wires = Port92Wires { a20: b.wire_to(Sink::A20), reset: b.wire_to(Sink::CpuReset) };
     let port92 = b.add(Box::new(Port92::new(wires)));
     b.map_ports(port92, 0x92, 1, 0, 1);
+
+    let wires = FerrWires { irq13: interrupts.wire(b, 13), ignne: b.wire_to(Sink::Ignne(0)) };
+    let ferr = b.add(Box::new(Ferr::new(wires)));
+    b.map_ports(ferr, 0xF0, 1, 0, 1);
+    b.connect_ferr(Sink::Pin(ferr, ferr::PIN_FERR));
 
     let debug = b.add(Box::new(DebugPorts::new()));
     b.map_ports(debug, 0xE9, 1, debug_ports::REGION_E9, 1);

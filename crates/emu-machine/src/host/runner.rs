@@ -291,7 +291,8 @@ impl Runner {
     }
 
     fn is_halted(&self) -> bool {
-        self.machine.system.cpu.activity == emu_core::cpu::Activity::Halted
+        use emu_core::cpu::Activity;
+        matches!(self.machine.system.cpu.activity, Activity::Halted | Activity::Stalled)
     }
 
     /// Sleeps until a command comes, for `time` at the most.

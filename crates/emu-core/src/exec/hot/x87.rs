@@ -31,10 +31,8 @@ fn ready(sys: &mut System, op: OpRef) -> bool {
 #[cold]
 #[inline(never)]
 fn refused(sys: &mut System, op: OpRef) -> bool {
-    let fault = if sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0 { Fault::NM } else { Fault::MF };
-    if fault == Fault::MF && sys.cpu.cr0 & CR0_NE == 0 {
-        return true;
-    }
+    let unavailable = sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0;
+    let Err(fault) = (if unavailable { Err(Fault::NM) } else { sys.x87_pending() }) else { return true };
     sys.at = Some(op);
     sys.stop_with_fault(op, fault);
     false

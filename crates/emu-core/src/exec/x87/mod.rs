@@ -34,14 +34,30 @@ pub(crate) fn lookup(code: Code) -> Option<Exec> {
 impl System {
     /// #MF if an unmasked exception waits: what every waiting instruction (MMX too) asks before anything else.
     ///
-    /// With CR0.NE clear the error goes out on FERR# instead, when it arises. A CPU then waits for the interrupt that
-    /// comes of it; here the instruction runs on, as it does with IGNNE# asserted [SDM-1 8.7, D.2].
+    /// With CR0.NE clear the error went out on FERR# instead, when it arose; unless IGNNE# is asserted, the CPU stands
+    /// here until the interrupt that comes of it [SDM-1 8.7.2, D.2.1.3].
     ///
     /// # Errors
-    /// #MF.
+    /// #MF, or [`Fault::STALL`].
     #[inline]
     pub(crate) fn x87_pending(&self) -> Outcome {
-        if self.cpu.fpu.exception_pending() && self.cpu.cr0 & CR0_NE != 0 { Err(Fault::MF) } else { Ok(()) }
+        if self.cpu.fpu.exception_pending() { self.x87_error() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn x87_error(&self) -> Outcome {
+        if self.cpu.cr0 & CR0_NE != 0 {
+            return Err(Fault::MF);
+        }
+        // An 8086 waits for its coprocessor at WAIT alone.
+        if self.cpu.model.kind > Kind::I80186 && self.x87_stalls() { Err(Fault::STALL) } else { Ok(()) }
+    }
+
+    /// Whether an error keeps the CPU from going on over a waiting instruction.
+    #[must_use]
+    pub(crate) fn x87_stalls(&self) -> bool {
+        self.cpu.fpu.wants_interrupt() && self.cpu.cr0 & CR0_NE == 0 && !self.bus.ignores_x87_errors(self.cpu.id)
     }
 
     /// Puts FERR# to the level that the unit's exceptions and CR0.NE ask for.
@@ -72,6 +88,9 @@ fn ready(sys: &System) -> Outcome {
 fn ready_to_wait(sys: &System) -> Outcome {
     if sys.cpu.cr0 & (CR0_MP | CR0_TS) == CR0_MP | CR0_TS {
         return Err(Fault::NM);
+    }
+    if sys.cpu.model.kind <= Kind::I80186 && sys.x87_stalls() {
+        return Err(Fault::STALL);
     }
     sys.x87_pending()
 }
