@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use emu_core::cpu::Model;
 use emu_core::cpu::model::Kind;
 use emu_core::{Output, Stop};
+use emu_devices::fw_cfg::FwCfg;
 use emu_machine::Machine;
 use emu_machine::config::{KernelConfig, MachineConfig};
 
 use super::lines::checks;
+use super::testdev::TestDevice;
 use super::{ProgramReport, in_words, unittests};
 use crate::report::{Row, Tally, keep_first};
 use crate::suite::{SuiteError, stem};
@@ -16,8 +18,8 @@ use crate::suite::{SuiteError, stem};
 /// Bytes of output that are kept.
 const MAX_OUTPUT: usize = 16 << 20;
 const STRETCH: u64 = 4_000_000;
-/// What a kernel that could test nothing writes to the exit port.
-const SKIPPED: u32 = 77;
+/// What a kernel that could test nothing writes to the exit port, so that QEMU's exit code is 77.
+const SKIPPED: u32 = 38;
 
 /// A kernel with its arguments and the machine that it wants.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ pub(crate) fn run(
         return Ok(skipped(model, row, format!("{} is not there", kernel.file.display())));
     }
     if kernel.cpus > 1 {
-        return Ok(skipped(model, row, format!("it needs {} CPUs", kernel.cpus)));
+        row.name = format!("{} (on 1 CPU of {})", kernel.name, kernel.cpus);
     }
     let config = MachineConfig {
         cpu: model,
@@ -84,7 +86,8 @@ pub(crate) fn run(
         kernel: Some(KernelConfig {
             image: kernel.file.clone(),
             initrd: None,
-            append: kernel.arguments.clone(),
+            // Boot loaders put the kernel's name first.
+            append: format!("{} {}", kernel.name, kernel.arguments).trim_end().to_owned(),
             modules: Vec::new(),
         }),
         ..MachineConfig::default()
@@ -94,6 +97,9 @@ pub(crate) fn run(
         let own = format!("{}: ", kernel.file.display());
         SuiteError::new(&kernel.file, text.strip_prefix(&own).unwrap_or(&text))
     })?;
+    let fw_cfg = machine.system.bus.add(Box::new(FwCfg::new(kernel.memory, 1)));
+    machine.system.bus.map_ports(fw_cfg, 0x510, 2, 0, 2);
+    TestDevice::install(&mut machine.system);
     // Guest time: a test ends at the same instruction on every host.
     let ticks = machine.rate().hz().saturating_mul(seconds.unwrap_or(kernel.seconds));
     let (end, output) = listen(&mut machine, ticks);

@@ -4,6 +4,7 @@ mod bench;
 pub(crate) mod kernel;
 mod lines;
 pub(crate) mod rom;
+mod testdev;
 mod unittests;
 
 pub(crate) use kernel::Kernel;

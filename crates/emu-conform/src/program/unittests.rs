@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use emu_core::cpu::Model;
-use emu_core::cpu::model::{FEATURES, Kind};
+use emu_core::cpu::model::{FEATURES, Feature, Kind};
 
 use super::Kernel;
 use crate::suite::{SuiteError, reason};
@@ -133,10 +133,22 @@ fn memory(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_shl(shift).filter(|b| (1 << 20..=32 << 30).contains(b))
 }
 
-/// The model for `-cpu NAME,+feature,-feature`: the largest one, as `max` and `host` mean; features that emu knows are
-/// added and taken away.
+/// The model for `-cpu NAME,+feature,-feature`: x86-64-v3; `max` and `host` have every feature that emu knows, and
+/// AMD's models SYSCALL in all modes. Features that emu knows are added and taken away.
 fn cpu(text: &str) -> Model {
-    text.split(',').skip(1).fold(Model::new(Kind::X64V3), |model, part| {
+    let mut parts = text.split(',');
+    let name = parts.next().unwrap_or_default();
+    let base = Model::new(Kind::X64V3);
+    let base = match name {
+        "max" | "host" => FEATURES.iter().fold(base, |model, (feature, _)| match feature {
+            // Neither is this a virtual machine, nor do Intel's CPUs have the other.
+            Feature::Hypervisor | Feature::Syscall32 => model,
+            feature => model.with(*feature, true),
+        }),
+        name if name.starts_with("Opteron") || name.starts_with("EPYC") => base.with(Feature::Syscall32, true),
+        _ => base,
+    };
+    parts.fold(base, |model, part| {
         let Some((sign, name)) = part.split_at_checked(1) else { return model };
         match (sign, FEATURES.iter().find(|f| f.1 == name)) {
             ("+", Some((feature, _))) => model.with(*feature, true),
@@ -149,7 +161,6 @@ fn cpu(text: &str) -> Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use emu_core::cpu::model::Feature;
 
     #[test]
     fn lists_read_as_their_own_runner_does() {
@@ -162,6 +173,7 @@ mod tests {
         let a = &list[0];
         assert_eq!((a.name.as_str(), a.cpus, a.memory, a.seconds), ("a", 2, 2 << 30, 7));
         assert_eq!((a.arguments.as_str(), a.model.has(Feature::Umip)), ("x \"y\"", false));
+        assert!(a.model.has(Feature::Pks) && !a.model.has(Feature::Hypervisor));
         assert_eq!((list[1].arguments.as_str(), list[1].seconds), ("one two", TIMEOUT));
         assert_eq!(list[2].arguments, "one two");
         for bad in ["key = 1", "[a\n", "[a]\nwhat\n", "[a]\nfile=x\ntest_args=\"\"\"\n"] {

@@ -215,7 +215,7 @@ fn format_of(path: &Path) -> Option<Format> {
         let text = start.iter().find(|b| !b.is_ascii_whitespace());
         match text {
             _ if start.starts_with(b"MOO ") => Some(Format::Moo),
-            Some(b'[') => Some(Format::Json),
+            Some(b'[') if !is_list(path) => Some(Format::Json),
             _ if kernel::looks_like_kernel(&start) => Some(Format::Kernels),
             _ if rom::file_looks_like_rom(path) => Some(Format::Rom),
             Some(b'{') if start.windows(7).any(|w| w == b"\"group\"") => Some(Format::Hwvec),
