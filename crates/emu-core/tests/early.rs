@@ -1,4 +1,4 @@
-//! What only CPUs up to the 80486 have, where the captures of real ones (tests/sst.rs) say nothing of it.
+//! What only CPUs up to the 80486 have, where the captures of real ones (emu-conform, tests/samples.rs) say nothing of it.
 
 use emu_core::cpu::model::{Feature, Kind};
 use emu_core::cpu::{Model, Segment, Shadow, bits, reg, seg};
@@ -261,5 +261,63 @@ fn segment_loads_hold_interrupts_back() {
         assert_eq!(sys.cpu.shadow == Shadow::MovSs, held, "{kind:?} {load:x}");
         sys.run(Ticks(2));
         assert_eq!((sys.cpu.shadow, sys.cpu.rip), (Shadow::None, CODE + 3));
+    }
+}
+
+/// What an 8087 and 80287 take for numbers, and the 387 for invalid operands: unnormals, pseudo-zeros, pseudo-infinities. Every
+/// NaN is invalid to them, quiet or not; nothing tells of a stack fault; constants are rounded to nearest [SDM-3 22.18].
+#[test]
+fn numbers_of_the_8087_and_287() {
+    let value = |sign_exp: u16, sig: u64| F80::new(sign_exp, sig);
+    let one = F80::ONE;
+    let (quiet, signalling) = (value(0x7FFF, 0xC000_0000_0000_1234), value(0x7FFF, 0x8000_0000_0000_1234));
+    // FADD ST, ST(1) of these, and what comes out of it on the early units and on the 387, with IE.
+    let unnormal = value(0x4003, 1 << 60); // 2.0, by its digits
+    let cases = [
+        (unnormal, value(0x4000, 1 << 63), value(0x4001, 1 << 63), false),
+        (value(0x4003, 0), one, one, false),
+        (value(0x7FFF, 0), one, value(0x7FFF, 0), false),
+        (quiet, one, quiet, true),
+        (signalling, one, signalling, true),
+        (F80::INDEFINITE, one, F80::INDEFINITE, true),
+        (one, one, value(0x4000, 1 << 63), false),
+    ];
+    for kind in [Kind::I8086, Kind::I80286, Kind::I80386] {
+        for (a, b, sum, invalid) in cases {
+            let early = kind < Kind::I80386;
+            let mut sys = machine(Model::new(kind), &[0xD8, 0xC1, HALT]);
+            sys.cpu.cr0 &= !bits::CR0_EM;
+            sys.cpu.fpu.init();
+            // Infinities with signs.
+            sys.cpu.fpu.set_control(0x137F);
+            sys.cpu.fpu.load_exact(b);
+            sys.cpu.fpu.load_exact(a);
+            assert_eq!(run(&mut sys), None);
+            let (sum, invalid) = match () {
+                () if early => (sum, invalid),
+                () if a == quiet || a == F80::INDEFINITE => (a, false),
+                () if a == signalling => (quiet, true),
+                () if a.sig >> 63 == 0 => (F80::INDEFINITE, true),
+                () => (sum, invalid),
+            };
+            let status = sys.cpu.fpu.status();
+            assert_eq!((sys.cpu.fpu.st(0), status & 1 != 0), (sum, invalid), "{kind:?} {a:x?}");
+            assert_eq!(sys.cpu.fpu.st(1), b, "operands stay");
+        }
+        // FADD ST, ST(1) on an empty stack; FLDPI rounded up.
+        let mut sys = machine(Model::new(kind), &[0xD8, 0xC1, 0xD9, 0xEB, HALT]);
+        sys.cpu.cr0 &= !bits::CR0_EM;
+        sys.cpu.fpu.init();
+        sys.cpu.fpu.set_control(0xB7F);
+        assert_eq!(run(&mut sys), None);
+        let early = kind < Kind::I80386;
+        assert_eq!(sys.cpu.fpu.status() & 0x41, if early { 1 } else { 0x41 });
+        assert_eq!(sys.cpu.fpu.st(0).sig & 0xF, 5);
+        let mut sys = machine(Model::new(kind), &[0xD9, 0xEB, HALT]);
+        sys.cpu.cr0 &= !bits::CR0_EM;
+        sys.cpu.fpu.init();
+        sys.cpu.fpu.set_control(0xF7F);
+        assert_eq!(run(&mut sys), None);
+        assert_eq!(sys.cpu.fpu.st(0).sig & 0xF, if early { 5 } else { 4 }, "pi, chopped by a 387");
     }
 }

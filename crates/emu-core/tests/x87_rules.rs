@@ -1,4 +1,4 @@
-//! Rules of the x87 unit that the captures (tests/hwvec_x87.rs) do not cover, each from its section of the manual.
+//! Rules of the x87 unit that the captures (emu-conform, tests/samples.rs) do not cover, each from its section of the manual.
 
 use emu_core::fpu::compare::{C0, C2, C3};
 use emu_core::fpu::image::Layout;

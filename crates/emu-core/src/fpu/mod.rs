@@ -112,9 +112,9 @@ impl Fpu {
     /// The status word, TOP included.
     #[inline]
     pub fn status(&self) -> u16 {
-        // The 8087 and 287 are busy only while they compute.
-        let busy = if self.unit.is_early() { self.sw & BUSY } else { 0 };
-        self.sw ^ busy | u16::from(self.top) << 11
+        // The 8087 and 287 are busy only while they compute, and have no bit for stack faults.
+        let hidden = if self.unit.is_early() { self.sw & (BUSY | round::SF) } else { 0 };
+        self.sw ^ hidden | u16::from(self.top) << 11
     }
 
     /// Loads the status word. ES and B follow from the exceptions and their masks.

@@ -9,6 +9,8 @@ use super::{CONDITION_CODES, Fpu, constants::Constant, rem, scale, trans};
 
 /// Exceptions that, unmasked, stop an instruction before it changes a register.
 pub(crate) const STOPPING: u16 = IE | DE | ZE;
+/// RC in the control word.
+const ROUNDING_CONTROL: u16 = 3 << 10;
 
 /// An operand from memory, widened, and [`DE`] if its own format had it as a denormal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,7 +141,9 @@ impl Fpu {
 
     /// FLD1 and its kin.
     pub fn load_constant(&mut self, constant: Constant) {
-        self.push(constant.value(self.cw), 0);
+        // The rounding control does not reach them before the 387 [SDM-3 22.18.9].
+        let cw = if self.unit.is_early() { self.cw & !ROUNDING_CONTROL } else { self.cw };
+        self.push(constant.value(cw), 0);
     }
 
     /// FLD ST(i)

@@ -1,10 +1,12 @@
 //! What the 8087 and 80287 do otherwise than the 387 and all units since.
 //!
 //! Kept: the infinity control and projective infinities, the interrupt mask of the 8087 with FENI and FDISI, the values after
-//! FINIT, and BUSY, which is no copy of the summary. Left out: unnormals and pseudo-zeros as valid operands, their own
-//! treatment of denormals, and what they answer to 387 instructions (nothing happens).
+//! FINIT, BUSY, which is no copy of the summary, no stack fault in the status word, constants rounded to nearest, and what
+//! counts as a number [SDM-3 22.18]. Left out: their own treatment of denormals, and unnormals as results. To 387
+//! instructions they answer nothing.
 
-use super::{Fpu, LastInstruction};
+use super::f80::{EXP_MAX, INTEGER_BIT, QUIET_BIT};
+use super::{F80, Fpu, LastInstruction};
 use crate::cpu::model::Kind;
 
 /// Which kind of unit it is.
@@ -83,6 +85,45 @@ impl Fpu {
         if self.unit == Unit::I8087 {
             self.cw = self.cw & !INTERRUPT_MASK | if on { 0 } else { INTERRUPT_MASK };
         }
+    }
+
+    /// What an 8087 and 80287 take `v` for, as later units write it: numbers that are not normalised are the numbers that
+    /// they are, and every NaN is one that signals.
+    pub(crate) fn number_of_early_units(v: F80) -> F80 {
+        let sign = v.sign();
+        match (v.exp(), v.sig) {
+            (EXP_MAX, sig) if sig << 1 == 0 => F80::infinity(sign),
+            (EXP_MAX, sig) => {
+                let fraction = sig & !QUIET_BIT & !INTEGER_BIT;
+                F80::new(v.sign_exp, INTEGER_BIT | fraction.max(1))
+            }
+            (0, _) => v,
+            (_, 0) => F80::zero(sign),
+            (exp, sig) => {
+                let shift = (sig.leading_zeros() as u16).min(exp);
+                // With an exponent field of 0 the unit of the significand is that of 1.
+                if shift == exp {
+                    F80::new(sign, sig << (shift - 1))
+                } else {
+                    F80::new(v.sign_exp - shift, sig << shift)
+                }
+            }
+        }
+    }
+
+    /// A NaN of any kind.
+    pub(crate) fn is_nan(v: F80) -> bool {
+        v.exp() == EXP_MAX && v.sig << 1 != 0
+    }
+
+    /// Physical register `n`.
+    pub(crate) fn register(&self, n: usize) -> F80 {
+        self.regs[n & 7]
+    }
+
+    /// Changes physical register `n`, and not whether it is empty.
+    pub(crate) fn set_register(&mut self, n: usize, v: F80) {
+        self.regs[n & 7] = v;
     }
 
     /// Whether an exception asks for an interrupt.

@@ -10,6 +10,7 @@ mod loadall;
 mod misc;
 mod muldiv;
 mod shift;
+mod x87;
 
 use iced_x86::{Code, Instruction, Register};
 
@@ -18,7 +19,7 @@ use crate::cpu::Model;
 use crate::cpu::model::{Feature, Kind};
 
 /// Classes that the models up to the 80286 share.
-const SHARED: &[Lookup] = &[bcd::lookup, shift::lookup];
+const SHARED: &[Lookup] = &[bcd::lookup, shift::lookup, x87::lookup];
 
 /// What `code` does on `model`, if that is not what it does on others.
 pub(super) fn lookup(model: &Model, code: Code) -> Option<Exec> {

@@ -4,7 +4,7 @@ use super::super::f80::{Class, F80};
 use super::super::nan;
 use super::super::round::{Ctl, Out};
 use super::finish;
-use super::tables::{ATAN_SIXTEENTHS, PI_Q125};
+use super::tables::{ATAN_SIXTEENTHS, PI_66, PI_Q125};
 use super::wide::{ONE, Terms, Wide, odd_reciprocals};
 
 /// FPATAN: the angle of the point (x, y), from -pi to pi.
@@ -36,19 +36,20 @@ fn angle(y: F80, x: F80) -> Wide {
     let steep = (ey, my) > (ex, mx);
     let t = if steep { first_octant((ex, mx), (ey, my)) } else { first_octant((ey, my), (ex, mx)) };
     let left = x.sign() != 0;
-    let fixed = t.to_fixed(125);
+    // Silicon adds to the pi of argument reduction.
+    let (fixed, pi) = (t.to_fixed(125), PI_66 << 61);
     let sum = match (steep, left) {
         (false, false) => return t,
-        (true, false) => PI_Q125 / 2 - fixed,
-        (true, true) => PI_Q125 / 2 + fixed,
-        (false, true) => PI_Q125 - fixed,
+        (true, false) => pi / 2 - fixed,
+        (true, true) => pi / 2 + fixed,
+        (false, true) => pi - fixed,
     };
     Wide::from_fixed(sum, 125).unwrap_or(t)
 }
 
 /// `atan(a / b)` for `a <= b`, each a biased exponent and a significand.
 fn first_octant(a: (i32, u64), b: (i32, u64)) -> Wide {
-    let z = Wide::ratio(a, b);
+    let z = Wide::ratio(a, b).internal();
     let fixed = z.to_fixed(126);
     // The nearest sixteenth c: atan(z) = atan(c) + atan((z-c) / (1+zc)).
     let k = (fixed + (1 << 121)) >> 122;

@@ -101,14 +101,9 @@ pub fn yl2xp1(y: F80, x: F80, ctl: Ctl) -> Out {
 /// `|log2(1 ± m × 2^(e-63))|`.
 fn log2_of_one_plus(negative: bool, e: i32, m: u64) -> Wide {
     let x = Wide::from_parts(e + 16383, m);
-    if e < -64 {
-        return x.mul(Wide { exp: 0, sig: LOG2_E_67 << 61 });
-    }
     if e < -5 {
-        // ln(1+x) = 2 atanh(x / (2+x)): no digit of a small x is lost.
-        let fixed = x.to_fixed(126);
-        let sum = if negative { 2 * ONE - fixed } else { 2 * ONE + fixed };
-        return Wide::from_fixed(sum, 126).map_or(x, |sum| log2_tail(x.div(sum)));
+        // Silicon's results are those of a natural logarithm kept in an internal register, times a constant of 67 bits.
+        return small_ln_of_one_plus(negative, e, x).internal().mul(Wide { exp: 0, sig: LOG2_E_67 << 61 });
     }
     if e > 60 {
         return log2(e, u128::from(m) << 63).1;
@@ -117,6 +112,17 @@ fn log2_of_one_plus(negative: bool, e: i32, m: u64) -> Wide {
     let (one, fixed) = (1u128 << fraction_bits, x.to_fixed(fraction_bits));
     let sum = if negative { one - fixed } else { one + fixed };
     Wide::from_fixed(sum, fraction_bits).map_or(x, |w| log2(w.exp, w.sig >> 1).1)
+}
+
+/// `|ln(1 ± x)|` for x below 2^-5: `2 atanh(x / (2 ± x))`, by which no digit of a small x is lost.
+fn small_ln_of_one_plus(negative: bool, e: i32, x: Wide) -> Wide {
+    if e < -64 {
+        return x;
+    }
+    let fixed = x.to_fixed(126);
+    let sum = if negative { 2 * ONE - fixed } else { 2 * ONE + fixed };
+    let half = Wide::from_fixed(sum, 126).map_or(x, |sum| atanh(x.div(sum)));
+    Wide { exp: half.exp + 1, sig: half.sig }
 }
 
 /// `log2(m × 2^e)` as sign and magnitude; `m` in [1, 2) with 126 fraction bits. Not for exactly 1.
@@ -140,7 +146,11 @@ fn log2(e: i32, m: u128) -> (bool, Wide) {
 
 /// `2 atanh(s) / ln 2` for s up to 1/47.
 fn log2_tail(s: Wide) -> Wide {
+    Wide::from_fixed(LOG2_E, 125).map_or(s, |twice_log2_e| atanh(s).mul(twice_log2_e))
+}
+
+/// `atanh(s)` for s up to 1/47.
+fn atanh(s: Wide) -> Wide {
     let series = odd_reciprocals(s.mul(s).to_fixed(128), 12, Terms::Same);
-    let log2_e = Wide::from_fixed(LOG2_E, 125).unwrap_or(s);
-    Wide::from_fixed(series, 126).map_or(s, |p| s.mul(p).mul(log2_e))
+    Wide::from_fixed(series, 126).map_or(s, |p| s.mul(p))
 }
