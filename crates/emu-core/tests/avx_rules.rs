@@ -442,3 +442,33 @@ fn late_instructions() {
     assert_eq!(run(&mut sys, &[0xf3, 0x0f, 0x09]), None);
     assert_eq!(sys.cpu.regs[2], 5);
 }
+
+/// PKRU is component 9: behind room for others in the standard format, behind what is there in the compacted one [SDM-1
+/// 13.4, 13.5.7].
+#[test]
+fn rights_of_protection_keys_are_a_component() {
+    let model = [Feature::Pku, Feature::Xsavec, Feature::Xgetbv1].into_iter();
+    let mut sys = machine_of(model.fold(Model::new(Kind::X64V3), |m, f| m.with(f, true)));
+    (sys.cpu.regs[0], sys.cpu.regs[1], sys.cpu.regs[2]) = (0x207, 0, 0);
+    assert_eq!(step(&mut sys, |a| a.xsetbv()), None);
+    assert_eq!(sys.cpu.cpuid(0xd, 0, 1), [0x207, 0xa88, 0xa88, 0]);
+    assert_eq!((sys.cpu.cpuid(0xd, 1, 1)[1], sys.cpu.cpuid(0xd, 9, 1)), (840, [8, 0xa80, 0, 0]));
+    (sys.cpu.regs[1], sys.cpu.key_rights[0]) = (1, 0x5555_0004);
+    assert_eq!(step(&mut sys, |a| a.xgetbv()), None);
+    assert_eq!(sys.cpu.regs[0] & 0x200, 0x200, "in use");
+    sys.cpu.regs[0] = 0x200;
+    let (saves, restores): ([Assemble; 2], Assemble) =
+        ([|a| a.xsave(ptr(edi)), |a| a.xsavec(ptr(edi))], |a| a.xrstor(ptr(edi)));
+    for (n, requested, place) in [(0, 0x200, 0xa80), (1, 0x200, 576), (1, 0x204, 832)] {
+        sys.mem.write(DATA, &[0; 0xb00]);
+        (sys.cpu.regs[0], sys.cpu.key_rights[0]) = (requested, 0x5555_0004);
+        assert_eq!(step(&mut sys, saves[n]), None);
+        assert_eq!((word(&sys, DATA + 512), word(&sys, DATA + place)), (0x200, 0x5555_0004), "{requested:x}");
+        sys.cpu.key_rights[0] = 1;
+        assert_eq!(step(&mut sys, restores), None);
+        assert_eq!(sys.cpu.key_rights[0], 0x5555_0004);
+        sys.mem.write(DATA + 512, &[0; 8]);
+        assert_eq!(step(&mut sys, restores), None);
+        assert_eq!(sys.cpu.key_rights[0], 0, "initial");
+    }
+}

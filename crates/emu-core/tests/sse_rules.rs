@@ -132,3 +132,15 @@ fn mmx_waits_for_x87_errors() {
     assert_eq!(step(&mut sys, |a| a.cvtpi2ps(xmm1, mm2)), Some(16));
     assert_eq!(step(&mut sys, |a| a.paddb(xmm1, xmm2)), None);
 }
+
+/// A step that is over has raised what it raised, even if the next one's unmasked exception hides that one's others: the
+/// products underflow, and the sums meet a denormal.
+#[test]
+fn the_steps_of_a_dot_product_raise_their_own() {
+    let mut sys = machine(Kind::X64V2);
+    sys.cpu.mxcsr = 0x1e80;
+    (sys.cpu.xmm[1], sys.cpu.xmm[2]) = (0x0d80_0001, 0x2b80_0000);
+    let before = sys.cpu.xmm;
+    assert_eq!(step(&mut sys, |a| a.dpps(xmm1, xmm2, 0xff)), Some(19));
+    assert_eq!((sys.cpu.xmm, sys.cpu.mxcsr), (before, 0x1eb2));
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::session::Session;
 use common::{cached_guest, pc_with_cd, pc_with_kernel, shared_guest, under_seabios};
 use emu_core::cpu::Model;
-use emu_core::cpu::model::Kind;
+use emu_core::cpu::model::{Feature, Kind};
 use emu_core::{StateHash, Ticks};
 use emu_machine::config::{KernelConfig, MachineConfig};
 
@@ -65,12 +65,14 @@ fn linux_amd64_runs_its_workload_from_cd_under_seabios() {
     workload("linux-amd64 CD under SeaBIOS", cd.and_then(|cd| under_seabios(pc_with_cd(&cd, 256))));
 }
 
-/// What the CPU has reaches programs: the kernel switches AVX state on, and lists the features.
+/// What the CPU has reaches programs: the kernel switches AVX state on, and lists the features. It runs with process-context
+/// identifiers, and with the supervisor kept off user pages.
 #[test]
 fn linux_amd64_finds_x86_64_v3() {
     let append = "console=ttyS0,115200 panic=-1 rdinit=/bin/busybox -- sh";
     let Some(config) = linux("linux-amd64", append, 256) else { return };
-    let mut s = Session::start("linux-amd64 v3", MachineConfig { cpu: Model::new(Kind::X64V3), ..config });
+    let cpu = Model::new(Kind::X64V3).with(Feature::Smap, true).with(Feature::Umip, true);
+    let mut s = Session::start("linux-amd64 v3", MachineConfig { cpu, ..config });
     s.wait_for_serial("# ", 200);
     s.type_serial(
         "PATH=/bin; busybox mkdir /proc; busybox mount -t proc none /proc; busybox sed -n 's/ /\\n/gp' /proc/cpuinfo\n",
@@ -79,7 +81,9 @@ fn linux_amd64_finds_x86_64_v3() {
     s.wait_for_serial("@@END", 30);
     let serial = s.serial();
     assert!(serial.contains("x86/fpu: Enabled xstate features 0x7, context size is 832 bytes"), "{serial}");
-    for feature in ["avx2", "fma", "f16c", "bmi2", "movbe", "abm", "xsaveopt"] {
+    for feature in
+        ["avx2", "fma", "f16c", "bmi2", "movbe", "abm", "xsaveopt", "smep", "smap", "umip", "pcid", "invpcid"]
+    {
         assert!(serial.lines().any(|l| l.trim_end() == feature), "{feature} in {serial}");
     }
     s.passed();

@@ -213,7 +213,7 @@ const FV1: u128 = F686 | set(&[Syscall, Nx, Lm]);
 const FV2: u128 = FV1 | set(&[Sse3, Ssse3, Sse41, Sse42, Popcnt, Cx16, LahfLm]);
 const FV3: u128 = FV2
     | set(&[Aes, Pclmul, Bmi1, Bmi2, Lzcnt, Movbe, Xsave, Xsaveopt, Avx, Avx2, Fma, F16c])
-    | set(&[Rdtscp, Pdpe1gb, Fsgsbase, Rdrand]);
+    | set(&[Rdtscp, Pdpe1gb, Fsgsbase, Rdrand, Smep, Pcid, Invpcid]);
 
 /// Names of the models on the command line.
 pub const MODELS: &[(&str, Kind)] = &[

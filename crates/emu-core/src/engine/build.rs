@@ -140,6 +140,21 @@ fn raise_gp(_: &mut System, _: &Instruction) -> Outcome {
     Err(Fault::gp(0))
 }
 
+/// What the decoder gave up at its limit: #UD if that is an opcode which just fits, #GP if there is more of it.
+fn raise_at_limit(sys: &mut System, _: &Instruction) -> Outcome {
+    let mut bytes = [0; MAX_LENGTH];
+    let start = sys.cpu.seg[seg::CS].base.wrapping_add(sys.insn_ip());
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        let lin = sys.wrap_linear(start.wrapping_add(i as u64));
+        let Some(pa) = sys.peek_translation(lin) else { return Err(Fault::gp(0)) };
+        *byte = sys.mem.load(sys.mem.gated(pa));
+    }
+    // Without its first prefix, what fits ends before the limit.
+    let mut decoder = decoder(sys.cpu.mode, &sys.cpu.model, &bytes[1..]);
+    let _ = decoder.decode();
+    if decoder.last_error() == DecoderError::NoMoreBytes { Err(Fault::gp(0)) } else { Err(Fault::UD) }
+}
+
 /// Whether nothing behind `insn` belongs to its block.
 fn ends_block(model: &Model, insn: &Instruction) -> bool {
     insn.flow_control() != FlowControl::Next
@@ -471,7 +486,11 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         b.mark_stale(stale != 0);
         if insn.code() == Code::INVALID {
             b.cold(
-                if insn.len() > exec::longest(&b.model) || insn.len() >= MAX_LENGTH { raise_gp } else { raise_ud },
+                match insn.len() {
+                    n if n > exec::longest(&b.model) => raise_gp,
+                    n if n >= MAX_LENGTH => raise_at_limit,
+                    _ => raise_ud,
+                },
                 insn,
                 true,
             );

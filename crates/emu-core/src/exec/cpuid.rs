@@ -185,17 +185,16 @@ impl Cpu {
         }
     }
 
-    /// The XSAVE area: legacy region, header, and 256 bytes of upper YMM halves with AVX [SDM-1 13.2].
+    /// The XSAVE area: legacy region, header, and the extended components [SDM-1 13.2].
     fn cpuid_xsave(&self, sub: u32) -> Leaf {
         let (model, all) = (&self.model, self.xcr0_mask());
         match sub {
             0 => [all as u32, Cpu::xsave_size(self.xcr0), Cpu::xsave_size(all), 0],
             1 => {
                 let compacts = model.has(Feature::Xsavec) || model.has(Feature::Xsaves);
-                [pick(model, LEAFD_1_EAX), if compacts { Cpu::xsave_size(self.xcr0) } else { 0 }, 0, 0]
+                [pick(model, LEAFD_1_EAX), if compacts { Cpu::xsave_compacted_size(self.xcr0) } else { 0 }, 0, 0]
             }
-            2 if model.has(Feature::Avx) => [256, 576, 0, 0],
-            _ => [0; 4],
+            _ => self.xsave_component(sub).map_or([0; 4], |[size, offset]| [size, offset, 0, 0]),
         }
     }
 

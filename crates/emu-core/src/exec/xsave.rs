@@ -1,8 +1,8 @@
 //! XSAVE and its kin [SDM-1 chapter 13; SDM-2C XGETBV, XRSTOR, XSAVE...].
 //!
-//! State components: 0 is x87, 1 SSE, 2 the upper halves of YMM registers; that is where XSAVE areas end. A component
-//! counts as in use (XINUSE) when its values are not the initial ones; none is tracked as unmodified, so that XSAVEOPT and
-//! XSAVES save all that is in use. With a single extended component, the standard and the compacted format place it alike.
+//! State components: 0 is x87, 1 SSE, 2 the upper halves of YMM registers, 9 PKRU. A component counts as in use (XINUSE)
+//! when its values are not the initial ones; none is tracked as unmodified, so that XSAVEOPT and XSAVES save all that is in
+//! use. In the standard format PKRU lies where Intel's CPUs have it, behind room for the components between.
 
 use iced_x86::{Code, Instruction};
 
@@ -17,6 +17,7 @@ use crate::simd::float::env::{DEFAULT, WRITABLE};
 const X87: u64 = 1;
 const SSE: u64 = 2;
 const AVX: u64 = 4;
+const PKRU: u64 = 1 << 9;
 /// XCOMP_BV's bit of the compacted format.
 const COMPACTED: u64 = 1 << 63;
 /// Offsets in an area.
@@ -24,6 +25,9 @@ const MXCSR: u64 = 24;
 const XMM: u64 = 160;
 const HEADER: u64 = 512;
 const YMM_HIGH: u64 = 576;
+/// PKRU in the standard format, and the bytes that it takes.
+const PKRU_AT: u64 = 0xA80;
+const PKRU_SIZE: u64 = 8;
 
 pub(super) fn lookup(code: Code) -> Option<Exec> {
     use Code::*;
@@ -49,12 +53,33 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
 impl Cpu {
     /// The bits that XCR0 may have.
     pub(crate) fn xcr0_mask(&self) -> u64 {
-        X87 | SSE | if self.model.has(Feature::Avx) { AVX } else { 0 }
+        let optional = |feature, component| if self.model.has(feature) { component } else { 0 };
+        X87 | SSE | optional(Feature::Avx, AVX) | optional(Feature::Pku, PKRU)
+    }
+
+    /// Size and offset in the standard format of extended component `n`, if the model has it [SDM-2 CPUID, leaf 0Dh].
+    pub(crate) fn xsave_component(&self, n: u32) -> Option<[u32; 2]> {
+        let has = n < 64 && self.xcr0_mask() >> n & 1 != 0;
+        match 1u64.checked_shl(n).filter(|_| has)? {
+            AVX => Some([256, YMM_HIGH as u32]),
+            PKRU => Some([PKRU_SIZE as u32, PKRU_AT as u32]),
+            _ => None,
+        }
     }
 
     /// Bytes of an area for the components in `mask`.
     pub(crate) fn xsave_size(mask: u64) -> u32 {
-        if mask & AVX != 0 { 832 } else { 576 }
+        match mask {
+            m if m & PKRU != 0 => (PKRU_AT + PKRU_SIZE) as u32,
+            m if m & AVX != 0 => 832,
+            _ => 576,
+        }
+    }
+
+    /// The same for the compacted format.
+    pub(crate) fn xsave_compacted_size(mask: u64) -> u32 {
+        let pkru = if mask & PKRU != 0 { PKRU_SIZE as u32 } else { 0 };
+        pkru_place(mask | COMPACTED) as u32 + pkru
     }
 
     /// x87 state in its initial configuration.
@@ -69,6 +94,16 @@ impl Cpu {
         used(self.fpu != self.initial_x87(), X87)
             | used(self.xmm[..high].iter().any(|v| *v != 0), SSE)
             | used(self.ymm_high[..high].iter().any(|v| *v != 0), AVX)
+            | used(self.key_rights[0] != 0, PKRU)
+    }
+}
+
+/// Where PKRU lies in an area with `layout` as its XCOMP_BV [SDM-1 13.4.3].
+fn pkru_place(layout: u64) -> u64 {
+    match layout {
+        l if l & COMPACTED == 0 => PKRU_AT,
+        l if l & AVX != 0 => YMM_HIGH + 256,
+        _ => YMM_HIGH,
     }
 }
 
@@ -156,9 +191,13 @@ fn save(sys: &mut System, insn: &Instruction, form: Form, wide: bool) -> Outcome
     if !compacted {
         area.read(sys, HEADER, &mut old)?;
     }
+    let layout = if compacted { requested | COMPACTED } else { 0 };
     let mut parts = image(sys, saved, with_mxcsr, wide);
+    if saved & PKRU != 0 {
+        parts.push((pkru_place(layout), u64::from(sys.cpu.key_rights[0]).to_le_bytes().to_vec()));
+    }
     if compacted {
-        let header = [saved.to_le_bytes(), (requested | COMPACTED).to_le_bytes()].concat();
+        let header = [saved.to_le_bytes(), layout.to_le_bytes()].concat();
         parts.push((HEADER, header));
     } else {
         let components = u64::from_le_bytes(old) & !requested | in_use;
@@ -173,7 +212,7 @@ fn save(sys: &mut System, insn: &Instruction, form: Form, wide: bool) -> Outcome
     Ok(())
 }
 
-/// What is to be written for the components `saved`: offsets in the area, and bytes. Registers that the mode does not have
+/// What is to be written for the components `saved` but PKRU: offsets in the area, and bytes. Registers that the mode does not have
 /// are not written.
 fn image(sys: &System, saved: u64, with_mxcsr: bool, wide: bool) -> Vec<(u64, Vec<u8>)> {
     let mut parts = Vec::new();
@@ -201,8 +240,8 @@ fn count(sys: &System) -> usize {
     if sys.cpu.mode.is_64() { 16 } else { 8 }
 }
 
-/// Checks the header: XSTATE_BV, and whether the area is compacted [SDM-1 13.8.1, 13.8.2, 13.12].
-fn header(sys: &mut System, area: &Area, supervisor: bool) -> Outcome<(u64, bool)> {
+/// Checks the header; gives XSTATE_BV and XCOMP_BV [SDM-1 13.8.1, 13.8.2, 13.12].
+fn header(sys: &mut System, area: &Area, supervisor: bool) -> Outcome<(u64, u64)> {
     let mut bytes = [0; 64];
     area.read(sys, HEADER, &mut bytes)?;
     let word = |n: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[8 * n + i]));
@@ -216,7 +255,7 @@ fn header(sys: &mut System, area: &Area, supervisor: bool) -> Outcome<(u64, bool
     } else {
         !supervisor && components & !xcr0 == 0 && rest_is_zero(8, 24)
     };
-    if good { Ok((components, compacted)) } else { Err(Fault::gp(0)) }
+    if good { Ok((components, layout)) } else { Err(Fault::gp(0)) }
 }
 
 /// All that is to be loaded, read before anything changes.
@@ -226,13 +265,14 @@ struct Loaded {
     mxcsr: Option<u32>,
     xmm: Option<[u8; 256]>,
     ymm_high: Option<[u8; 256]>,
+    pkru: u32,
 }
 
 fn restore(sys: &mut System, insn: &Instruction, wide: bool, supervisor: bool) -> Outcome {
     let area = Area::of(sys, insn, supervisor, false)?;
     let requested = sys.cpu.xcr0 & pair(sys);
-    let (components, compacted) = header(sys, &area, supervisor)?;
-    let loaded = read_components(sys, &area, requested, requested & components, compacted)?;
+    let (components, layout) = header(sys, &area, supervisor)?;
+    let loaded = read_components(sys, &area, requested, requested & components, layout)?;
     let n = count(sys);
     if requested & X87 != 0 {
         sys.cpu.fpu = sys.cpu.initial_x87();
@@ -250,10 +290,15 @@ fn restore(sys: &mut System, insn: &Instruction, wide: bool, supervisor: bool) -
     if requested & AVX != 0 {
         fill(&mut sys.cpu.ymm_high[..n], loaded.ymm_high);
     }
+    if requested & PKRU != 0 && sys.cpu.key_rights[0] != loaded.pkru {
+        sys.cpu.key_rights[0] = loaded.pkru;
+        sys.tlb.flush(false);
+    }
     Ok(())
 }
 
-fn read_components(sys: &mut System, area: &Area, requested: u64, wanted: u64, compacted: bool) -> Outcome<Loaded> {
+fn read_components(sys: &mut System, area: &Area, requested: u64, wanted: u64, layout: u64) -> Outcome<Loaded> {
+    let compacted = layout & COMPACTED != 0;
     let mut loaded = Loaded::default();
     // The standard format loads MXCSR with either kind of registers; for the compacted one it is SSE state.
     let from_memory = if compacted { wanted & SSE != 0 } else { requested & (SSE | AVX) != 0 };
@@ -284,6 +329,11 @@ fn read_components(sys: &mut System, area: &Area, requested: u64, wanted: u64, c
         let mut bytes = [0; 256];
         area.read(sys, YMM_HIGH, &mut bytes[..len])?;
         loaded.ymm_high = Some(bytes);
+    }
+    if wanted & PKRU != 0 {
+        let mut bytes = [0; 4];
+        area.read(sys, pkru_place(layout), &mut bytes)?;
+        loaded.pkru = u32::from_le_bytes(bytes);
     }
     Ok(loaded)
 }

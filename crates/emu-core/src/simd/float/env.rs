@@ -73,6 +73,13 @@ impl Env {
         self.raised |= flags;
     }
 
+    /// Ends a step that raised nothing unmasked, of an instruction of several: what it raised is seen whatever the next
+    /// step does.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        self.mxcsr |= core::mem::take(&mut self.raised);
+    }
+
     /// Flags raised by this instruction (not those that were sticky before).
     #[inline(always)]
     pub fn raised(&self) -> u32 {

@@ -319,6 +319,7 @@ impl<F: Format> Vector for DotProduct<F> {
         }
         let mut distance = 1;
         while distance < count && !env.finish().1 {
+            env.settle();
             for terms in &mut terms[..halves] {
                 *terms = sums::<F>(*terms, distance, env);
             }
