@@ -13,7 +13,7 @@ fn adapter(body: &str) -> String {
 }
 
 fn patience() -> Patience {
-    Patience { case: Duration::from_millis(300), start: Duration::from_secs(10), restarts: 2 }
+    Patience { case: Duration::from_millis(300), start: Duration::from_secs(60), restarts: 2 }
 }
 
 fn start(body: &str) -> Against {
@@ -104,8 +104,12 @@ fn an_adapter_that_does_not_start_is_named() {
         other => panic!("{command}: {other:?}"),
     };
     assert!(broken("/nowhere/adapter").starts_with("adapter /nowhere/adapter: can't be started: "));
-    assert!(broken("true").contains("on hello: it ended (exit status: 0)"));
-    assert!(broken("echo hello 7 modes=real").contains("speaks version 7, and emu speaks 1"));
-    assert!(broken("echo good morning").contains("does not begin with hello: \"good morning\""));
-    assert!(broken("").contains("empty"));
+    let says = |command: &str, what: &str| {
+        let why = broken(command);
+        assert!(why.contains(what), "{command}: {why}");
+    };
+    says("true", "on hello: it ended (exit status: 0)");
+    says("echo hello 7 modes=real", "speaks version 7, and emu speaks 1");
+    says("echo good morning", "does not begin with hello: \"good morning\"");
+    says("", "empty");
 }

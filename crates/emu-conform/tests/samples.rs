@@ -83,15 +83,15 @@ fn hardware_vectors(make: Make) {
     assert_eq!(report.suites.len(), known.len());
     for (suite, (name, cases)) in report.suites.iter().zip(known) {
         assert_eq!(suite.name, name);
-        check(suite, cases, if name == "x87" { 9_934 } else { 10_000 });
+        check(suite, cases, if name == "x87" { 9_949 } else { 10_000 });
         if name == "x87" {
-            // Transcendentals: within one unit is what the masked column says; 97 % are the silicon's very bits.
+            // Transcendentals: within one unit is what the masked column says; 97.5 % are the silicon's very bits.
             let near = suite.rows.iter().filter(|r| r.masks.iter().any(|m| m.contains("one unit")));
             let sum = near.fold(Tally::default(), |mut sum, r| {
                 sum.add(r.tally);
                 sum
             });
-            assert!(sum.cases > 1_000 && sum.strict * 100 >= sum.cases * 96, "{sum:?}");
+            assert!(sum.cases > 1_000 && sum.strict * 1_000 >= sum.cases * 975, "{sum:?}");
         }
     }
 }

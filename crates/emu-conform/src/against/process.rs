@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub(super) const LINE: usize = 65_536;
 /// How long an adapter has to end by itself after its input is closed.
 const FAREWELL: Duration = Duration::from_millis(100);
+/// How long after its output is closed its end may show: on a busy host that is no moment.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Process {
     }
 
     fn how_it_ended(&mut self) -> String {
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + ENDING;
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return status.to_string(),

@@ -123,3 +123,94 @@ fn an_interrupt_from_64_bit_ring_3_and_iretq() {
     // The handler's SS is null, of its own level.
     assert_eq!(g.sys.cpu.seg[2].sel, 0);
 }
+
+/// A guest whose program of ring 3 calls far to `selector`, by a pointer whose offset does not count.
+fn calling(selector: u16) -> Guest {
+    let user = CODE + 0x400;
+    let code = assembled(64, CODE + 0x200, |a| {
+        a.mov(rcx, user)?;
+        a.mov(r11, 0x202u64)?;
+        a.sysretq()
+    });
+    let mut g = guest(&code);
+    g.sys.cpu.msr.star = u64::from(USER) << 48 | u64::from(CODE64) << 32;
+    g.sys.mem.write(user, &[0xFF, 0x1C, 0x25, 0, 0x80, 1, 0, 0x0F, 0x0B]); // call far [18000h]; ud2
+    g.words(0x1_8000, &[0xDEAD_BEEF, selector.into()]);
+    g.sys.mem.write(CODE + 0x600, &[0xF4]);
+    g
+}
+
+/// The 16 bytes of a 64-bit call gate, in place of [`GATE`] and the entry behind it.
+fn call_gate(g: &mut Guest, sel: u16, offset: u64, kind: u8, upper_type: u32) {
+    let [low, high] = gate(sel, offset as u32, kind, 0);
+    g.words(GDT + u64::from(GATE), &[low, high, (offset >> 32) as u32, upper_type]);
+}
+
+/// Call gates of IA-32e mode: 16 bytes, no parameters, a frame of 8-byte words, a null SS [SDM-3 5.8.3.1, 5.8.5.1].
+#[test]
+fn a_call_gate_leads_from_ring_3_to_64_bit_code_and_back() {
+    let user = CODE + 0x400;
+    let code_sel = (USER + 16) | 3;
+    let mut g = calling(GATE | 3);
+    call_gate(&mut g, CODE64, CODE + 0x600, 0xEC, 0);
+    g.run();
+    assert_eq!((g.sys.cpu.cpl, g.sys.cpu.rip, g.sys.cpu.seg[2].sel), (0, CODE + 0x601, 0));
+    assert_eq!(g.sys.cpu.regs[4], u64::from(STACK0) - 32);
+    let pushed: Vec<u64> = (0..4).map(|n| g.sys.mem.load::<u64>(g.sys.cpu.regs[4] + 8 * n)).collect();
+    assert_eq!(pushed, [user + 7, code_sel.into(), u64::from(STACK0), u64::from((USER + 8) | 3)]);
+    let mut g = calling(GATE | 3);
+    call_gate(&mut g, CODE64, CODE + 0x600, 0xEC, 0);
+    g.sys.mem.write(CODE + 0x600, &[0x48, 0xCB]); // retfq
+    g.run();
+    assert_eq!(g.sys.cpu.rip, HANDLERS + 6 * 16 + 1);
+    let pushed: Vec<u64> = (0..2).map(|n| g.sys.mem.load::<u64>(g.sys.cpu.regs[4] + 8 * n)).collect();
+    assert_eq!(pushed, [user + 7, code_sel.into()]);
+}
+
+/// What such a gate refuses [SDM-2A CALL, 64-bit mode exceptions].
+#[test]
+fn call_gates_of_ia_32e_mode_are_checked() {
+    let canonical = CODE + 0x600;
+    for (sel, offset, kind, upper, vector, error) in [
+        (CODE64, canonical, 0xEC, 0xC00, 13, GATE), // the type field of the upper half is not 0
+        (CODE64, canonical, 0xE4, 0, 13, GATE),     // a 16-bit call gate is none
+        (CODE64, canonical, 0x8C, 0, 13, GATE),     // DPL
+        (CODE64, canonical, 0x6C, 0, 11, GATE),     // absent
+        (CODE0, canonical, 0xEC, 0, 13, CODE0),     // 32-bit code
+        (DATA0, canonical, 0xEC, 0, 13, DATA0),     // data
+        (0, canonical, 0xEC, 0, 13, 0),             // null
+        (CODE64, 0x8000_0000_0000, 0xEC, 0, 13, 0), // no address
+    ] {
+        let mut g = calling(GATE | 3);
+        call_gate(&mut g, sel, offset, kind, upper);
+        g.run();
+        assert_eq!(
+            g.sys.cpu.rip,
+            HANDLERS + u64::from(vector as u16) * 16 + 1,
+            "{sel:X} {offset:X} {kind:X} {upper:X}"
+        );
+        assert_eq!(g.stack(0) as u16, error, "{sel:X} {offset:X} {kind:X} {upper:X}");
+    }
+}
+
+/// SYSCALL clears what FMASK names, keeps all flags but RF in R11, and SYSRET loads those that it may [SDM-2B SYSCALL, SYSRET].
+#[test]
+fn masks_of_syscall_and_sysret() {
+    let user = CODE + 0x400;
+    let code = assembled(64, CODE + 0x200, |a| {
+        a.mov(rcx, user)?;
+        a.mov(r11, 0xFFFF_FFFF_FFFF_FEFFu64)?; // all but TF
+        a.sysretq()
+    });
+    for (fmask, left) in [(0u64, 0x24_4AD7u32), (0x4_7700, 0x20_08D7), (u64::MAX, 2)] {
+        let mut g = guest(&code);
+        g.sys.cpu.msr.star = u64::from(USER) << 48 | u64::from(CODE64) << 32;
+        (g.sys.cpu.msr.lstar, g.sys.cpu.msr.fmask) = (CODE + 0x600, fmask);
+        g.sys.mem.write(user, &[0x0F, 0x05]);
+        g.sys.mem.write(CODE + 0x600, &[0xF4]);
+        g.run();
+        let loaded = 0x3C_7ED7; // of 3C7FD7h
+        assert_eq!(g.sys.cpu.regs[11], loaded & !0x10_0000 | g.sys.cpu.regs[11] & 0x10_0000);
+        assert_eq!(g.sys.cpu.eflags() & 0x24_4AD7, left, "{fmask:X}");
+    }
+}

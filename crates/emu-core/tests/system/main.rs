@@ -1,6 +1,7 @@
 //! Segments, privilege levels, gates, tasks and long mode, on small guests.
 
 mod debug;
+mod double_faults;
 mod faults;
 mod guest;
 mod long;

@@ -74,3 +74,22 @@ fn a_write_to_cr3_shows_other_pages() {
     g.run();
     assert_eq!((g.sys.cpu.regs[0], g.sys.cpu.regs[3]), (1, 2));
 }
+
+/// PAT, PCD and PWT choose a memory type, which shows in nothing here but that the bit is not reserved [SDM-3 4.9.2, 11.12].
+#[test]
+fn memory_types_are_accepted() {
+    let code = assembled(32, CODE, |a| {
+        a.mov(ecx, 0x277)?;
+        a.mov(eax, 0x0106_0500)?;
+        a.mov(edx, 0x0004_0701)?;
+        a.wrmsr()?;
+        a.mov(dword_ptr(0x20_0010), ecx)?;
+        a.mov(ebx, dword_ptr(0x20_0010))?;
+        a.hlt()
+    });
+    for bits in 0..8 {
+        let mut g = with_page(0, 0x20_0003 | (bits & 3) << 3 | (bits >> 2) << 7, &code);
+        g.run();
+        assert_eq!((g.sys.cpu.regs[3], g.sys.cpu.msr.pat), (0x277, 0x0004_0701_0106_0500));
+    }
+}

@@ -307,6 +307,12 @@ fn instruction_lengths() {
     let prefixed = |n: usize| [vec![0x3E; n], vec![0x90, 0x0F, 0x0B]].concat();
     assert_eq!(Guest::new(&prefixed(14)).run_to_fault().0, 6);
     assert_eq!(Guest::new(&prefixed(15)).run_to_fault(), (13, Some(0)));
+    // Of an instruction that may not be locked, too: the length comes first. So with an opcode that nobody knows.
+    let locked = |n: usize, opcode: &[u8]| [&vec![0x3E; n][..], opcode, &[0x90; 4]].concat();
+    for (opcode, fits) in [(&[0xF0, 0x40][..], 13), (&[0xF0, 0x05, 1, 2, 3, 4], 9), (&[0x0F, 0xFF, 0xC0], 12)] {
+        assert_eq!(Guest::new(&locked(fits, opcode)).run_to_fault(), (6, None), "{opcode:x?}");
+        assert_eq!(Guest::new(&locked(fits + 1, opcode)).run_to_fault(), (13, Some(0)), "{opcode:x?}");
+    }
 }
 
 /// Registers that a model has not [SDM-4 chapter 2].

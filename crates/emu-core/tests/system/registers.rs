@@ -100,3 +100,33 @@ fn sixteen_bit_gates_push_words() {
     assert_eq!(g.sys.cpu.regs[4], u64::from(STACK0) - 6);
     assert_eq!((g.stack(0) as u16, (g.stack(0) >> 16) as u16), (CODE as u16, CODE0));
 }
+
+/// An NMI that comes while one is handled waits for IRET, and one that comes then is lost in it [SDM-3 6.7.1].
+#[test]
+fn nmis_wait_for_the_end_of_the_handler() {
+    let mut g = Guest::new(&[0x90, 0xF4]);
+    g.words(IDT + 16, &gate(CODE0, CODE as u32 + 0x100, 0x8E, 0));
+    g.sys.mem.write(CODE + 0x100, &[0x43, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xCF]); // inc ebx; nops; iretd
+    g.sys.cpu.regs[3] = 0;
+    for _ in 0..3 {
+        g.sys.bus.cpu_lines(0).nmi = true;
+        g.sys.run(g.sys.now() + 2);
+        assert_eq!((g.sys.cpu.regs[3], g.sys.cpu.nmi_blocked, g.sys.cpu.regs[4]), (1, true, u64::from(STACK0) - 12));
+    }
+    g.run();
+    assert_eq!((g.sys.cpu.regs[3], g.sys.cpu.nmi_blocked, g.sys.cpu.rip), (2, false, CODE + 2));
+}
+
+/// A load of SS holds interrupts and NMIs back for one instruction, so that the stack pointer's load belongs to it [SDM-3 6.8.3].
+#[test]
+fn a_load_of_ss_holds_the_nmi_back() {
+    let load: [(&[u8], u32); 2] = [(&[0x8E, 0xD0], 2), (&[0x16, 0x17], 2)]; // mov ss, eax; push ss, pop ss
+    for (bytes, len) in load {
+        let mut g = Guest::new(&[bytes, &[0x90, 0x90, 0xF4]].concat());
+        g.sys.cpu.regs[0] = DATA0.into();
+        g.sys.run(g.sys.now() + u64::from(len == 2 && bytes[0] == 0x16) + 1);
+        g.sys.bus.cpu_lines(0).nmi = true;
+        assert_eq!(g.run_to_fault().0, 2);
+        assert_eq!(g.stack(0), CODE as u32 + len + 1);
+    }
+}

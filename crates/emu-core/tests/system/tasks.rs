@@ -111,3 +111,43 @@ fn sixteen_bit_tasks() {
     g.run();
     assert_eq!((g.sys.cpu.regs[0], g.sys.cpu.rip, g.sys.cpu.tr.sel), (0x5555, 0x101, TR2));
 }
+
+/// Privileges and states of task gates and their TSS [SDM-3 7.2.5; SDM-2A CALL, task gate].
+#[test]
+fn task_gates_are_checked() {
+    let task_gate = |sel: u16, kind: u8| gate(sel, 0, kind, 0);
+    for (kind, target, state, found) in [
+        (0x85, TR2, 0x89, (13, Some(TASK_GATE))),     // DPL 0
+        (0x65, TR2, 0x89, (11, Some(TASK_GATE))),     // absent
+        (0xE5, TR2, 0x8B, (13, Some(TR2))),           // busy
+        (0xE5, TR2, 0x09, (11, Some(TR2))),           // absent
+        (0xE5, 0, 0x89, (13, Some(0))),               // null
+        (0xE5, LDTR | 4, 0x89, (13, Some(LDTR | 4))), // in the LDT
+        (0xE5, DATA0, 0x89, (13, Some(DATA0))),       // no TSS
+        (0xE5, BEYOND, 0x89, (13, Some(BEYOND))),
+    ] {
+        for opcode in [0x9A, 0xEA] {
+            let mut g = Guest::new(&far(opcode, TASK_GATE | 3));
+            g.words(GDT + u64::from(TASK_GATE), &task_gate(target, kind));
+            g.words(GDT + u64::from(TR2), &descriptor(TSS2 as u32, 0x67, state));
+            second_task(&mut g, CODE as u32 + 0x100);
+            g.ring(3);
+            assert_eq!(g.run_to_fault(), found, "{kind:X} {target:X} {state:X}");
+        }
+    }
+    // Ring 3 may switch to a task whose TSS it could not name itself.
+    let mut g = Guest::new(&far(0x9A, TASK_GATE | 3));
+    second_task(&mut g, CODE as u32 + 0x100);
+    g.sys.mem.write(CODE + 0x100, &[0xF4]);
+    g.ring(3);
+    g.run();
+    assert_eq!((g.sys.cpu.tr.sel, g.sys.cpu.cpl, g.word(TSS2) as u16), (TR2, 0, TR));
+    // INT n asks for the gate's DPL; an exception does not.
+    for (code, found) in [(&[0xCD, 4][..], (13, Some(4 << 3 | 2))), (&[0x0F, 0x0B], (0, None))] {
+        let mut g = Guest::new(code);
+        second_task(&mut g, HANDLERS as u32);
+        [4, 6].into_iter().for_each(|v| g.words(IDT + 8 * v, &task_gate(TR2, 0x85)));
+        g.ring(3);
+        assert_eq!(g.run_to_fault(), found);
+    }
+}

@@ -160,3 +160,57 @@ fn real_mode_enters_protected_mode_by_a_far_jump() {
     assert_eq!((g.sys.cpu.regs[3], g.sys.cpu.regs[4]), (0xCAFE_F00D, STACK0.into()));
     assert_eq!(g.sys.cpu.seg[emu_core::cpu::seg::CS].sel, CODE0);
 }
+
+/// SYSENTER clears VM and IF and nothing else; CS is the register's without its RPL; a null one is #GP(0) [SDM-2B].
+#[test]
+fn what_sysenter_changes_and_refuses() {
+    let mut g = Guest::new(&[0x0F, 0x34]);
+    g.sys.cpu.msr.sysenter_cs = u64::from(CODE0) | 0xF_0003;
+    (g.sys.cpu.msr.sysenter_eip, g.sys.cpu.msr.sysenter_esp) = (CODE + 0x100, 0x1_8000);
+    g.sys.mem.write(CODE + 0x100, &[0xF4]);
+    g.ring(3);
+    g.sys.cpu.set_eflags(0x4_0AD7);
+    g.run();
+    assert_eq!((g.sys.cpu.eflags(), g.sys.cpu.cpl, g.sys.cpu.regs[4]), (0x4_08D7, 0, 0x1_8000));
+    assert_eq!((g.sys.cpu.seg[1].sel, g.sys.cpu.seg[2].sel), (CODE0, DATA0));
+    for null in [0, 3] {
+        for opcode in [0x34, 0x35] {
+            let mut g = Guest::new(&[0x0F, opcode]);
+            g.sys.cpu.msr.sysenter_cs = null;
+            assert_eq!(g.run_to_fault(), (13, Some(0)));
+        }
+    }
+    let mut g = Guest::new(&[0x0F, 0x35]);
+    g.sys.cpu.msr.sysenter_cs = CODE0.into();
+    g.ring(3);
+    assert_eq!(g.run_to_fault(), (13, Some(0)), "SYSEXIT at ring 3");
+}
+
+/// SYSCALL outside of long mode: the target is in STAR, no mask applies but IF and VM; SYSRET sets IF. Intel's CPUs have it
+/// in 64-bit mode only [APM-3 SYSCALL, SYSRET; SDM-2B SYSCALL].
+#[test]
+fn syscall_of_32_bits() {
+    let program = [0x0F, 0x05, 0x0F, 0x0B];
+    let mut g = Guest::new(&program);
+    g.sys.cpu.efer = 1;
+    assert_eq!(g.run_to_fault(), (6, None));
+    assert_eq!(g.stack(0), CODE as u32);
+    let model = emu_core::cpu::Model::new(emu_core::cpu::model::Kind::X64V1);
+    for sce in [1, 0] {
+        let mut g = Guest::with_model(model.with(emu_core::cpu::model::Feature::Syscall32, true), &program);
+        g.sys.cpu.efer = sce;
+        g.sys.cpu.msr.star = u64::from(CODE3 - 3) << 48 | u64::from(CODE0) << 32 | (CODE + 0x100);
+        (g.sys.cpu.msr.fmask, g.sys.cpu.regs[3]) = (0xFFFF, 0);
+        // Its flags to EBX, and back with IF set.
+        g.sys.mem.write(CODE + 0x100, &[0x9C, 0x5B, 0x0F, 0x07]);
+        g.ring(3);
+        // The kernel's stack is its own affair: ESP stays.
+        g.sys.cpu.set_eflags(0x6D7);
+        assert_eq!(g.run_to_fault(), (6, None));
+        assert_eq!(g.stack(0), CODE as u32 + if sce == 1 { 2 } else { 0 });
+        if sce == 1 {
+            assert_eq!((g.sys.cpu.regs[1], g.sys.cpu.regs[3]), (CODE + 2, 0x4D7));
+            assert_eq!(g.stack(2) & 0x200, 0x200);
+        }
+    }
+}
