@@ -10,9 +10,11 @@ macro_rules! say {
 
 mod conform;
 mod debug;
+mod diff;
 mod disk;
 mod replay;
 mod run;
+mod snapshot;
 mod terminal;
 mod vm;
 mod why;
@@ -20,9 +22,11 @@ mod why;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use conform::{ConformArgs, ReportArgs};
 use debug::DebugArgs;
+use diff::{BisectArgs, DiffArgs};
 use disk::DiskArgs;
 use replay::ReplayArgs;
 use run::{Failure, RunArgs};
+use snapshot::SnapshotArgs;
 use vm::VmArgs;
 use why::WhyArgs;
 
@@ -42,8 +46,14 @@ enum Verb {
     Replay(Box<ReplayArgs>),
     /// Debug a machine or a recording, forwards and backwards: with gdb, or with emu's own console.
     Debug(Box<DebugArgs>),
-    /// Who last wrote to a place of memory, in a recording.
+    /// Who last wrote this: memory, a register, a port, a sector, a place on the screen; in a recording.
     Why(Box<WhyArgs>),
+    /// Where two recordings part: the first tick and instruction that differ.
+    Diff(DiffArgs),
+    /// Where a recording's run parts from that of another CPU model, memory, seed or firmware under the same inputs.
+    Bisect(BisectArgs),
+    /// Write states of a machine to files, list them, go on from them.
+    Snapshot(SnapshotArgs),
     /// Look at disk images, convert, make, change and repair them.
     Disk(DiskArgs),
     /// Take over machines of other products.
@@ -76,6 +86,9 @@ fn obey(verb: Verb, matches: &clap::ArgMatches) -> Result<u8, Failure> {
         Verb::Replay(args) => replay::replay(&args, script()?),
         Verb::Debug(args) => debug::debug(&args, script()?),
         Verb::Why(args) => why::why(&args),
+        Verb::Diff(args) => diff::diff(&args),
+        Verb::Bisect(args) => diff::bisect(&args),
+        Verb::Snapshot(args) => snapshot::snapshot(args, matches),
         Verb::Disk(args) => disk::run(args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Conform(args) => conform::conform(&args),
@@ -94,6 +107,8 @@ impl AugmentHelp for RunArgs {
         let commands = command.mut_subcommand("run", with_codes).mut_subcommand("replay", with_codes);
         let commands = commands.mut_subcommand("conform", |verb| verb.after_help(conform::exit_codes_help()));
         let commands = commands.mut_subcommand("why", with_codes).mut_subcommand("debug", with_codes);
+        let commands = commands.mut_subcommand("snapshot", with_codes);
+        let commands = commands.mut_subcommand("diff", with_codes).mut_subcommand("bisect", with_codes);
         commands.mut_subcommand("disk", |disk| disk.after_help(disk::exit_codes_help()))
     }
 }

@@ -94,7 +94,7 @@ pub(crate) fn replay(args: &ReplayArgs, actions: Vec<Action>) -> Result<u8, Fail
     let recording = Recording::open(&args.file).map_err(Failure::file)?;
     let mut machine = recording.build()?;
     let start = match args.start {
-        None => Mark::default(),
+        None => recording.begin(),
         Some(at) => {
             let tick = if let StartAt::Tick(t) = at { Ticks(t) } else { recording.end().tick };
             recording.load_checkpoint(&mut machine, tick).map_err(Failure::file)?

@@ -52,8 +52,40 @@ fn a_run_is_recorded_replayed_and_asked() {
     assert!(lines[0].ends_with("0000:7c0f mov word ptr [5000h],5678h: 34 12 -> 78 56"), "{text}");
     assert!(lines[1].ends_with("0000:7c04 mov word ptr [5000h],1234h: 00 00 -> 34 12"), "{text}");
     assert_eq!(emu(&["why", &file, "0x90000"]).status.code(), Some(10));
-    assert_eq!(outcome(&["why", &file, "0xa0000"]).0, 2);
+    assert_eq!(outcome(&["why", &file, "0xc0000000"]).0, 2);
+    asks_for_other_places(&file);
     assert_eq!(outcome(&["why", &file, "0x5000", "--before", "99999999999"]).0, 2);
+}
+
+/// Registers, ports, sectors, the screen.
+fn asks_for_other_places(file: &str) {
+    let why = |args: &[&str]| {
+        let out = emu(&[&["why", file], args].concat());
+        (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (code, text) = why(&["reg:cx", "--history", "2"]);
+    assert!(code == 0 && text.contains(": 1 -> 0"), "{text}");
+    assert!(text.contains(": 2 -> 1"), "{text}");
+    let (code, text) = why(&["reg:ds", "--within", "100"]);
+    assert!(code == 10 && text.contains("--within looks farther back"), "{text}");
+    let (code, text) = why(&["port:0xf4"]);
+    assert!(code == 0 && text.contains("out 0F4h,ax"), "{text}");
+    let (code, text) = why(&["port:0xf4", "--history", "9", "--json"]);
+    assert_eq!((code, text.matches("\"tick\"").count()), (0, 1), "{text}");
+    // The BIOS has cleared the screen: by the cell, by its address, and by one of its pixels it is the same step.
+    let ticks: Vec<String> = ["cell:3,0", "0xb81e0+2", "pixel:0,50"]
+        .iter()
+        .map(|place| {
+            let (code, text) = why(&[place]);
+            assert_eq!(code, 0, "{place}: {text}");
+            text.split(':').next().unwrap_or_default().to_owned()
+        })
+        .collect();
+    assert!(ticks[0].starts_with("tick ") && ticks.iter().all(|t| *t == ticks[0]), "{ticks:?}");
+    assert_eq!(why(&["cell:99,0"]).0, 2);
+    assert_eq!(why(&["fd0:0"]).0, 10);
+    assert_eq!(why(&["fd0:99999"]).0, 2);
+    assert_eq!(why(&["hd3:0"]).0, 2);
 }
 
 #[test]
@@ -92,4 +124,31 @@ fn bad_recordings_get_one_line_and_their_own_code() {
     let (code, said) = replay(&file);
     assert!(code == 3 && said.contains("boot.img is not what it was when"), "{said}");
     assert_eq!(said.lines().count(), 1);
+}
+
+#[test]
+fn two_runs_are_compared() {
+    let folder = TempDir::new("compared");
+    let mut image = diskette();
+    let (a, b) = (folder.file("a.img", &image), folder.path("a.emurec"));
+    image[0x13] = 0x79; // the second word: 5679h
+    let (c, d) = (folder.file("c.img", &image), folder.path("c.emurec"));
+    for (image, file) in [(&a, &b), (&c, &d)] {
+        assert_eq!(outcome(&["run", image, "--display", "none", "--record", file, "--quiet"]).0, 0);
+    }
+    let compare = |args: &[&str]| {
+        let out = emu(args);
+        (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (code, text) = compare(&["diff", &b, &b]);
+    assert!(code == 0 && text.contains("the same up to tick"), "{text}");
+    // The boot sector is read from the image, so memory differs as soon as it has been loaded.
+    let (code, text) = compare(&["diff", &b, &d]);
+    assert!(code == 11 && text.contains("the next step makes the difference"), "{text}");
+    assert!(text.contains("then differ: ") && text.contains("memory at 0x7c13: 78, and 79"), "{text}");
+
+    // The loop takes as long on every CPU; another memory size shows only where the program asks.
+    let (code, text) = compare(&["bisect", &b, "--cpu", "486"]);
+    assert!(code == 0 || text.contains("differ"), "{text}");
+    assert_eq!(compare(&["bisect", &b]).0, 2);
 }

@@ -69,6 +69,38 @@ fn media_are_changed_from_the_menu() {
 }
 
 #[test]
+fn time_is_in_the_menu() {
+    let dir = TempDir::new("time");
+    let mut tty = at_the_desk(&dir);
+    tty.press("hello");
+    tty.wait_for("hello");
+    tty.press("\x1Dts");
+    tty.wait_for("snapshot file (.emusnap): state.emusnap");
+    tty.press("\r");
+    tty.wait_for("wrote state.emusnap");
+    tty.press(" \x1Dtr");
+    tty.wait_for("recording file (.emurec): run.emurec");
+    tty.press("\r");
+    tty.wait_for("wrote run.emurec");
+    tty.press(" xyz");
+    tty.wait_for("xyz");
+    tty.press("\x1Dtb");
+    tty.wait_for("what came after is forgotten");
+    tty.press(" ");
+    tty.wait("the screen of five seconds ago", |text| !text.contains("xyz"));
+    quit(tty);
+    let emu = |args: &[&str]| {
+        let mut emu = std::process::Command::new(env!("CARGO_BIN_EXE_emu"));
+        let out = emu.current_dir(&dir.0).args(args).output().expect("emu runs");
+        (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (code, said) = emu(&["replay", "run.emurec", "--display", "none", "--screen-text", "-"]);
+    assert!(code == Some(0) && said.contains("hello") && said.contains("1 of 1 points"), "{said}");
+    let (code, said) = emu(&["run", "state.emusnap", "--display", "none", "--screen-text", "-"]);
+    assert!(code == Some(0) && said.contains("hello"), "{said}");
+}
+
+#[test]
 fn a_screenshot_is_written_where_it_was_asked_for() {
     let dir = TempDir::new("screenshot");
     let mut tty = at_the_desk(&dir);

@@ -13,7 +13,7 @@ use crate::state::{StateError, StateHash, StateReader, StateWriter};
 
 /// Bytes of a block, the grain in which contents are kept: as large as a page of memory.
 pub const BLOCK_SIZE: usize = PAGE_SIZE as usize;
-const SECTORS_PER_BLOCK: u64 = (BLOCK_SIZE / SECTOR_SIZE) as u64;
+pub(crate) const SECTORS_PER_BLOCK: u64 = (BLOCK_SIZE / SECTOR_SIZE) as u64;
 
 /// A block that the run has used, as it was in the image's start state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ struct Tracked {
     written: Option<BTreeMap<u64, PageImage>>,
     /// Which blocks the run has used; `None` while nobody wants to know.
     used: Option<Used>,
+    /// Watched sectors: first and last; and whether one of them was written.
+    watch: Option<(u64, u64)>,
+    watch_hit: bool,
 }
 
 #[derive(Default)]
@@ -139,7 +142,14 @@ impl Volume {
     /// Makes `image` a volume. It is in its start state.
     #[must_use]
     pub fn new(image: Box<dyn BlockBackend>) -> Volume {
-        Volume(Arc::new(Mutex::new(Tracked { image, digest: 0, written: None, used: None })))
+        Volume(Arc::new(Mutex::new(Tracked {
+            image,
+            digest: 0,
+            written: None,
+            used: None,
+            watch: None,
+            watch_hit: false,
+        })))
     }
 
     /// What the drive gets.
@@ -181,6 +191,17 @@ impl Volume {
     /// Keeps what is written from here on, or no more.
     pub(crate) fn track(&self, on: bool) {
         self.lock().written = on.then(BTreeMap::new);
+    }
+
+    /// Watches writes of the guest to sectors `first` to `last`, or to none.
+    pub(crate) fn watch(&self, sectors: Option<(u64, u64)>) {
+        let mut tracked = self.lock();
+        (tracked.watch, tracked.watch_hit) = (sectors, false);
+    }
+
+    /// Whether a watched sector was written since the last call.
+    pub(crate) fn take_watch_hit(&self) -> bool {
+        core::mem::take(&mut self.lock().watch_hit)
     }
 
     /// Takes the blocks written since the last call, in ascending order, with what they held then.
@@ -255,6 +276,10 @@ impl BlockBackend for VolumeDrive {
         }
         tracked.note_use(lba, buf.len())?;
         tracked.keep(lba, buf.len())?;
+        if let Some((first, last)) = tracked.watch {
+            let end = lba.saturating_add((buf.len() / SECTOR_SIZE) as u64);
+            tracked.watch_hit |= lba <= last && end > first;
+        }
         tracked.put(lba, buf)
     }
 

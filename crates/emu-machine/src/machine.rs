@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use emu_core::bus::DeviceId;
 use emu_core::cpu::{Activity, bits};
-use emu_core::{ClockRate, System};
+use emu_core::{BlockBackend, ClockRate, System};
 use emu_devices::mc146818::Mc146818;
 use emu_devices::vga::{TextScreen, Vga};
 
@@ -13,7 +13,7 @@ use crate::board;
 use crate::boot::BootError;
 use crate::config::{ConfigError, MachineConfig};
 use crate::host::{Frame, TextFrame};
-use crate::image::{ImageError, reason};
+use crate::image::{ImageError, ImageSpec, Medium, reason};
 use crate::recording::RecordingError;
 use crate::screen::{ScreenError, plain_text, write_png};
 
@@ -78,6 +78,8 @@ pub struct Machine {
     pub system: System,
     /// What it was built from.
     pub config: MachineConfig,
+    /// Images that it got later, in this order.
+    pub attached: Vec<(Medium, ImageSpec)>,
 }
 
 impl Machine {
@@ -89,7 +91,13 @@ impl Machine {
         config.check()?;
         let mut system = board::pc::build(&config)?;
         system.reset();
-        Ok(Machine { system, config })
+        Ok(Machine { system, config, attached: Vec::new() })
+    }
+
+    /// Makes the opened image of `spec` one of the machine's; returns its number, which [`emu_core::Input::Insert`] takes.
+    pub fn attach(&mut self, backend: Box<dyn BlockBackend>, medium: Medium, spec: ImageSpec) -> u32 {
+        self.attached.push((medium, spec));
+        self.system.bus.attach_image(backend)
     }
 
     /// Ticks per second of guest time.

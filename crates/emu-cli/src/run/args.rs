@@ -1,6 +1,6 @@
 //! The arguments of `emu run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use emu_core::ClockRate;
@@ -10,6 +10,7 @@ use emu_machine::config::{RtcStart, SerialTarget, parse_cpu, parse_size};
 use emu_machine::host::Action;
 use emu_machine::image::ImageSpec;
 use emu_machine::keys::parse_keys;
+use emu_machine::recording::Form;
 
 use super::exit::Failure;
 
@@ -60,7 +61,7 @@ fn drive(text: &str) -> Result<DriveArg, String> {
 
 fn image(text: &str) -> Result<ImageSpec, String> {
     // A file of just this name needs no doubled commas.
-    if text.contains(',') && std::path::Path::new(text).exists() {
+    if text.contains(',') && Path::new(text).exists() {
         return Ok(ImageSpec::new(text));
     }
     ImageSpec::parse(text).map_err(|e| e.to_string())
@@ -100,6 +101,10 @@ pub(crate) struct RunArgs {
     /// Disk image, CD image or kernel to boot: PATH[,mode=overlay|write|read][,size=SIZE]
     #[arg(value_parser = image, value_name = "IMAGE")]
     pub(crate) image: Option<ImageSpec>,
+
+    /// Go on from this snapshot, which brings its own machine
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "image")]
+    pub(crate) restore: Option<PathBuf>,
 
     /// Configuration file; of several, later ones override earlier ones
     #[arg(long, value_name = "MACHINE.TOML")]
@@ -189,6 +194,9 @@ pub(crate) struct RunArgs {
     /// Write the text of the screen; - is standard output
     #[arg(long, value_name = "FILE", help_heading = "Script, in the order given")]
     screen_text: Vec<PathBuf>,
+    /// Write a snapshot of the machine, for --restore
+    #[arg(long, value_name = "FILE", help_heading = "Script, in the order given")]
+    snapshot: Vec<PathBuf>,
     /// Run until this tick
     #[arg(long, value_name = "N", help_heading = "Script, in the order given")]
     until_ticks: Vec<u64>,
@@ -213,6 +221,35 @@ pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
 }
 
 impl RunArgs {
+    /// The snapshot to go on from, if it is one: by its option, or given as the image.
+    pub(crate) fn snapshot_file(&self) -> Option<&Path> {
+        let image = self.image.as_ref().map(|i| &*i.path).filter(|p| Form::of_file(p) == Some(Form::Snapshot));
+        self.restore.as_deref().or(image)
+    }
+
+    /// An option that says what the machine is, if any was given.
+    pub(crate) fn machine_option(&self) -> Option<&'static str> {
+        let given = [
+            ("--machine", !self.machine.is_empty()),
+            ("--floppy", !self.floppy.is_empty()),
+            ("--disk", !self.disk.is_empty()),
+            ("--cdrom", !self.cdrom.is_empty()),
+            ("--kernel", self.kernel.is_some()),
+            ("--initrd", self.initrd.is_some()),
+            ("--append", self.append.is_some()),
+            ("--module", !self.module.is_empty()),
+            ("--mem", self.mem.is_some()),
+            ("--cpu", self.cpu.is_some()),
+            ("--rtc", self.rtc.is_some()),
+            ("--ticks-per-second", self.ticks_per_second.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--bios", self.bios.is_some()),
+            ("--vga-bios", self.vga_bios.is_some()),
+            ("--boot", self.boot.is_some()),
+        ];
+        given.iter().find(|g| g.1).map(|g| g.0)
+    }
+
     /// Whether something of the machine is connected to the standard input and output.
     pub(crate) fn uses_stdio(&self) -> bool {
         self.serial.iter().chain(&self.debug_console).any(|t| *t == SerialTarget::Stdio)
@@ -235,6 +272,7 @@ pub(crate) fn script_of(matches: &ArgMatches) -> Result<Vec<Action>, Failure> {
     collect("type_keys", &|t| parse_keys(t).map(Action::Type).map_err(|e| Failure::usage(format!("--type: {e}"))))?;
     collect("screenshot", &|t| Ok(Action::Screenshot(t.into())))?;
     collect("screen_text", &|t| Ok(Action::ScreenText(t.into())))?;
+    collect("snapshot", &|t| Ok(Action::Snapshot(t.into())))?;
     collect("until_ticks", &|t| {
         t.parse().map(Action::UntilTicks).map_err(|_| Failure::usage("--until-ticks: no number"))
     })?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use emu_machine::Machine;
 use emu_machine::config::{KernelConfig, MachineConfig, load_files, parse_module};
 use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect};
+use emu_machine::recording::Snapshot;
 
 use super::args::RunArgs;
 use super::exit::Failure;
@@ -25,6 +26,9 @@ pub(crate) struct Chosen {
 
 /// Builds the machine that the arguments describe.
 pub(crate) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
+    if let Some(file) = args.snapshot_file() {
+        return restore(args, file);
+    }
     let described = match &args.image {
         Some(image) => describe(&image.path, &args.machine)?,
         None => None,
@@ -47,6 +51,20 @@ pub(crate) fn choose(args: &RunArgs) -> Result<Chosen, Failure> {
     let machine = Machine::new(config)?;
     let summary = format!("{what} on a {}", describe_machine(&machine.config));
     Ok(Chosen { machine, summary, notes })
+}
+
+/// The machine of a snapshot, as it was.
+fn restore(args: &RunArgs, file: &Path) -> Result<Chosen, Failure> {
+    if let Some(option) = args.machine_option() {
+        let why = format!("{option}: {} is a snapshot, and brings its own machine", file.display());
+        return Err(Failure::usage(why));
+    }
+    let snapshot = Snapshot::open(file).map_err(Failure::file)?;
+    let mut machine = snapshot.restore()?;
+    machine.config.serials.clone_from(&args.serial);
+    let at = snapshot.tick().0;
+    let summary = format!("going on from tick {at} of {} on a {}", file.display(), describe_machine(&machine.config));
+    Ok(Chosen { machine, summary, notes: Vec::new() })
 }
 
 /// Whether there is nothing to start but the demo: not even an empty drive or firmware was asked for.
@@ -185,7 +203,7 @@ fn describe_boot(c: &MachineConfig) -> String {
     }
 }
 
-fn describe_machine(c: &MachineConfig) -> String {
+pub(crate) fn describe_machine(c: &MachineConfig) -> String {
     use emu_core::cpu::model::MODELS;
     let cpu = MODELS.iter().find(|(_, kind)| *kind == c.cpu.kind).map_or("", |(name, _)| *name);
     let firmware = c.bios.as_ref().map(|b| format!(", firmware {}", b.display())).unwrap_or_default();

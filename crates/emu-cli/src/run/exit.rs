@@ -25,6 +25,8 @@ pub(crate) const DIVERGED: u8 = 8;
 pub(crate) const DAMAGED: u8 = 9;
 /// What was searched for is not there.
 pub(crate) const NOT_FOUND: u8 = 10;
+/// Two runs differ.
+pub(crate) const DIFFERENT: u8 = 11;
 /// The guest wrote a value other than 0 to port F4h: this, plus the value (at most 63).
 const GUEST: u8 = 64;
 /// A signal: this, plus its number.
@@ -44,6 +46,7 @@ pub(crate) fn exit_codes_help() -> String {
      \x20   8  a replay differs from its recording\n\
      \x20   9  a recording is damaged; what stands before the damage was replayed\n\
      \x20  10  what was searched for is not there\n\
+     \x20  11  two runs differ\n\
      \x20  64+n  the guest wrote n to port F4h (n from 1 to 63; larger values count as 63)\n\
      \x20 128+n  signal n: 129 SIGHUP or a closed terminal, 130 SIGINT, 143 SIGTERM"
         .into()

@@ -8,6 +8,16 @@ use emu_machine::keys::{ALT, CTRL, Chord, DELETE, chord_for_char, strokes};
 
 use super::keys::chord;
 
+/// What a file is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileFor {
+    /// An image for this drive.
+    Drive(&'static str),
+    Screenshot,
+    Snapshot,
+    Recording,
+}
+
 /// Where the keys go at present.
 #[derive(Debug, Default)]
 pub(super) enum Menu {
@@ -18,13 +28,18 @@ pub(super) enum Menu {
     Open,
     /// To the question for which drive: and whether to insert after it.
     Drive { insert: bool },
+    /// To the menu of time travel.
+    Time,
     /// To the question for a file.
-    File { drive: Option<&'static str>, text: String },
+    File { use_of: FileFor, text: String },
     /// Something to say, until the next key.
     Message(String),
 }
 
-const ITEMS: &str = "d Ctrl-Alt-Del  i insert  e eject  s screenshot  r reset  p power button  q quit  ] send Ctrl-]";
+const ITEMS: &str = "d Ctrl-Alt-Del i insert e eject s picture t time r reset p power q quit ] Ctrl-]";
+const TIME_ITEMS: &str = "s save a snapshot  r save the recording  b back 5 seconds";
+/// How far one goes back, in milliseconds of guest time.
+const BACK_MS: u64 = 5_000;
 
 impl Menu {
     /// The line that is shown over the last row of the terminal.
@@ -33,8 +48,13 @@ impl Menu {
             Menu::Closed => None,
             Menu::Open => Some(ITEMS.into()),
             Menu::Drive { .. } => Some("which drive?  a floppy A:  b floppy B:  c CD".into()),
-            Menu::File { drive: Some(drive), text } => Some(format!("image for {drive}: {text}_")),
-            Menu::File { drive: None, text } => Some(format!("screenshot file (.png): {text}_")),
+            Menu::Time => Some(TIME_ITEMS.into()),
+            Menu::File { use_of, text } => Some(match use_of {
+                FileFor::Drive(drive) => format!("image for {drive}: {text}_"),
+                FileFor::Screenshot => format!("screenshot file (.png): {text}_"),
+                FileFor::Snapshot => format!("snapshot file (.emusnap): {text}_"),
+                FileFor::Recording => format!("recording file (.emurec): {text}_"),
+            }),
             Menu::Message(text) => Some(text.clone()),
         }
     }
@@ -52,6 +72,7 @@ impl Menu {
                 let insert = *insert;
                 self.choose_drive(event, insert)
             }
+            Menu::Time => self.choose_time(event),
             Menu::File { .. } => self.edit(event),
             Menu::Message(_) => self.go(Menu::Closed),
         };
@@ -77,11 +98,25 @@ impl Menu {
             KeyCode::Char('d') => self.close_with(press(&Chord { modifiers: vec![CTRL, ALT], key: DELETE })),
             KeyCode::Char('i') => self.go(Menu::Drive { insert: true }),
             KeyCode::Char('e') => self.go(Menu::Drive { insert: false }),
-            KeyCode::Char('s') => self.go(Menu::File { drive: None, text: "screen.png".into() }),
+            KeyCode::Char('s') => self.ask(FileFor::Screenshot, "screen.png"),
+            KeyCode::Char('t') => self.go(Menu::Time),
             KeyCode::Char('r') => self.close_with(vec![Command::Input(Input::ResetButton)]),
             KeyCode::Char('p') => self.close_with(vec![Command::Input(Input::PowerButton)]),
             KeyCode::Char('q') => self.close_with(vec![Command::Quit]),
             KeyCode::Char(']') => self.close_with(menu_key_itself()),
+            _ => self.go(Menu::Closed),
+        }
+    }
+
+    fn ask(&mut self, use_of: FileFor, text: &str) -> Vec<Command> {
+        self.go(Menu::File { use_of, text: text.into() })
+    }
+
+    fn choose_time(&mut self, event: &KeyEvent) -> Vec<Command> {
+        match event.code {
+            KeyCode::Char('s') => self.ask(FileFor::Snapshot, "state.emusnap"),
+            KeyCode::Char('r') => self.ask(FileFor::Recording, "run.emurec"),
+            KeyCode::Char('b') => self.close_with(vec![Command::Back(BACK_MS)]),
             _ => self.go(Menu::Closed),
         }
     }
@@ -94,23 +129,25 @@ impl Menu {
             _ => return self.go(Menu::Closed),
         };
         if insert {
-            return self.go(Menu::File { drive: Some(drive), text: String::new() });
+            return self.ask(FileFor::Drive(drive), "");
         }
         self.close_with(vec![Command::Input(Input::Eject { drive: drive.into() })])
     }
 
     fn edit(&mut self, event: &KeyEvent) -> Vec<Command> {
-        let Menu::File { drive, text } = self else { return Vec::new() };
+        let Menu::File { use_of, text } = self else { return Vec::new() };
         match event.code {
             KeyCode::Esc => return self.go(Menu::Closed),
             KeyCode::Backspace => drop(text.pop()),
             KeyCode::Char(c) if !event.modifiers.contains(KeyModifiers::CONTROL) => text.push(c),
             KeyCode::Enter if text.is_empty() => return self.go(Menu::Closed),
             KeyCode::Enter => {
-                let (drive, text) = (*drive, core::mem::take(text));
-                return match drive {
-                    None => self.close_with(vec![Command::Screenshot(text.into())]),
-                    Some(drive) => match ImageSpec::parse(&text) {
+                let (use_of, text) = (*use_of, core::mem::take(text));
+                return match use_of {
+                    FileFor::Screenshot => self.close_with(vec![Command::Screenshot(text.into())]),
+                    FileFor::Snapshot => self.close_with(vec![Command::Snapshot(text.into())]),
+                    FileFor::Recording => self.close_with(vec![Command::SaveRecording(text.into())]),
+                    FileFor::Drive(drive) => match ImageSpec::parse(&text) {
                         Ok(image) => self.close_with(vec![Command::Insert { drive: drive.into(), image }]),
                         Err(e) => self.go(Menu::Message(e.to_string())),
                     },
@@ -156,6 +193,16 @@ mod tests {
         assert_eq!(send(&mut menu, "^q"), [Command::Quit]);
         assert_eq!(send(&mut menu, "^d").len(), 6);
         assert_eq!(send(&mut menu, "^x"), []);
+        assert!(menu.line().is_none());
+    }
+
+    #[test]
+    fn time_has_a_menu_of_its_own() {
+        let mut menu = Menu::default();
+        assert_eq!(send(&mut menu, "^tb"), [Command::Back(BACK_MS)]);
+        assert_eq!(send(&mut menu, "^ts\n"), [Command::Snapshot("state.emusnap".into())]);
+        assert_eq!(send(&mut menu, "^tr2\n"), [Command::SaveRecording("run.emurec2".into())]);
+        assert_eq!(send(&mut menu, "^tx"), []);
         assert!(menu.line().is_none());
     }
 

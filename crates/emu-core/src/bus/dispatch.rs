@@ -68,6 +68,9 @@ pub struct Bus {
     machine_reset: bool,
     /// Something has changed that the CPU must look at before its next instruction.
     attention: bool,
+    /// Ports whose writes somebody looks for, first and last; and whether one was written. No part of the state.
+    port_watch: Option<(u16, u16)>,
+    port_watch_hit: bool,
 }
 
 impl core::fmt::Debug for Bus {
@@ -100,6 +103,8 @@ impl Bus {
             ferr: Wire::NONE,
             machine_reset: false,
             attention: false,
+            port_watch: None,
+            port_watch_hit: false,
         }
     }
 
@@ -376,6 +381,9 @@ impl Bus {
 
     /// OUT to `port`, `size` 1, 2 or 4.
     pub fn port_write(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, size: u8, value: u32) {
+        if let Some((first, last)) = self.port_watch {
+            self.port_watch_hit |= port <= last && u32::from(port) + u32::from(size) > u32::from(first);
+        }
         let mut done = 0;
         while done < size {
             let at = port.wrapping_add(u16::from(done));
@@ -396,6 +404,16 @@ impl Bus {
             }
             done += n;
         }
+    }
+
+    /// Watches OUT to ports `first` to `last`, or to none.
+    pub(crate) fn watch_ports(&mut self, ports: Option<(u16, u16)>) {
+        (self.port_watch, self.port_watch_hit) = (ports, false);
+    }
+
+    /// Whether a watched port was written since the last call.
+    pub(crate) fn take_port_hit(&mut self) -> bool {
+        core::mem::take(&mut self.port_watch_hit)
     }
 
     /// What a read of `port` would give, without side effects.

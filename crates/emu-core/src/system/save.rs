@@ -1,7 +1,8 @@
 //! The machine's saved state and its hash.
 
 use super::System;
-use crate::state::{StateError, StateHash, StateReader, StateWriter, chunks};
+use crate::mem::PhysMem;
+use crate::state::{State, StateError, StateHash, StateReader, StateWriter, chunks};
 use crate::time::Ticks;
 
 impl System {
@@ -74,9 +75,19 @@ impl System {
         self.bus.take_output();
         (self.late_fault, self.halted_since) = (None, None);
         (self.debug_hits, self.single_step) = (0, false);
+        // What happened last is not known of another moment.
+        self.trail = super::trail::Trail::default();
         self.flush_translations();
         self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
         self.leave = true;
+    }
+
+    /// The hash that [`Self::hash`] had when `bytes` were saved, if memory now holds what they say of it: after loading them,
+    /// also those of an older version, which this one would save otherwise.
+    #[must_use]
+    pub fn hash_when_saved(&self, bytes: &[u8]) -> StateHash {
+        let before_memory = chunks(bytes).take_while(|c| !c.starts_with(&PhysMem::TAG)).map(<[u8]>::len).sum();
+        StateHash::of(&bytes[..before_memory]).then(self.mem.hash())
     }
 
     /// The hash of the whole state: the machine's identity at this tick. Pages of zeros cost little.
@@ -113,7 +124,7 @@ impl System {
     }
 }
 
-impl crate::mem::PhysMem {
+impl PhysMem {
     /// The hash of all memory: the A20 gate, and the sum over all pages that are not zero of a hash of number and contents.
     #[must_use]
     pub fn hash(&self) -> StateHash {

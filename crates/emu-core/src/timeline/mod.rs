@@ -25,7 +25,7 @@ use crate::system::{Stop, System};
 use crate::time::Ticks;
 use checkpoint::Checkpoint;
 use pages::Key;
-pub use search::{Found, Stops};
+pub use search::{Found, Stops, Watch};
 pub use seek::SeekError;
 
 /// A point of a run: more than one input may come at a tick, and each of them makes another state.

@@ -107,6 +107,20 @@ impl Vga {
         self.vram + u64::from((at + self.vbe.bank()) & (self.vram_len - 1))
     }
 
+    /// Memory of the pool (first and last byte) behind offset `at` from A0000h.
+    pub(super) fn window_memory(&self, at: u32) -> Option<(u64, u64)> {
+        let at = at.checked_sub(self.path.start).filter(|&at| at < self.path.len)?;
+        match self.path.route {
+            Route::Closed => None,
+            Route::Linear => Some((self.linear_address(at), self.linear_address(at))),
+            _ => {
+                let (a, planes) = self.planes_at(at);
+                let (first, last) = (planes.trailing_zeros(), 7 - planes.leading_zeros());
+                Some((self.word(a) + u64::from(first), self.word(a) + u64::from(last)))
+            }
+        }
+    }
+
     /// The byte at offset `at` from A0000h, and what the latches then hold.
     pub(super) fn read_byte(&self, mem: &PhysMem, at: u32) -> (u8, u32) {
         let at = at.wrapping_sub(self.path.start);

@@ -160,6 +160,31 @@ impl Vga {
         if offset < WINDOW.1 { self.read_byte(mem, offset as u32).0 } else { 0xFF }
     }
 
+    /// Memory of the pool (first and last byte) that shows in cell `col` of row `row`, in a text mode.
+    #[must_use]
+    pub fn memory_of_cell(&self, mem: &PhysMem, row: usize, col: usize) -> Option<(u64, u64)> {
+        self.in_pool(self.view(mem, Ticks(0), ClockRate::DEFAULT).cell_bytes(row, col)?)
+    }
+
+    /// Memory of the pool (first and last byte) that holds the pixel at `x`, `y`; of a text mode, its cell.
+    #[must_use]
+    pub fn memory_of_pixel(&self, mem: &PhysMem, x: usize, y: usize) -> Option<(u64, u64)> {
+        self.in_pool(self.view(mem, Ticks(0), ClockRate::DEFAULT).pixel_bytes(x, y)?)
+    }
+
+    /// Memory of the pool (first and last byte) that a write to physical address `pa` of the window at A0000h may change;
+    /// with planes, all four bytes of the address.
+    #[must_use]
+    pub fn memory_of_window(&self, pa: u64) -> Option<(u64, u64)> {
+        let offset = pa.checked_sub(WINDOW.0).filter(|&o| o < WINDOW.1)?;
+        self.window_memory(offset as u32)
+    }
+
+    fn in_pool(&self, (first, len): (usize, usize)) -> Option<(u64, u64)> {
+        let end = first.checked_add(len).filter(|&end| end <= self.vram_len as usize)?;
+        Some((self.vram + first as u64, self.vram + end as u64 - 1))
+    }
+
     fn view<'a>(&'a self, mem: &'a PhysMem, now: Ticks, rate: ClockRate) -> render::View<'a> {
         let vram = mem.pool(self.vram, self.vram_len as usize);
         let frames = timing::Timing::of(&self.regs).frames_at(now, rate);

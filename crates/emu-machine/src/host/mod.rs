@@ -44,6 +44,12 @@ pub enum Command {
     },
     /// Write a picture of the screen.
     Screenshot(PathBuf),
+    /// Write a snapshot of the machine.
+    Snapshot(PathBuf),
+    /// Write all of the run so far as a recording.
+    SaveRecording(PathBuf),
+    /// Go back in guest time by so many milliseconds, and on from there.
+    Back(u64),
     /// End the run.
     Quit,
     /// End the run because of this signal.

@@ -5,6 +5,7 @@ mod debug;
 pub use debug::Turn;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -15,7 +16,7 @@ use super::script::Step;
 use super::{Command, Pacer, Script, SerialLink, Show};
 use crate::image::{Medium, open};
 use crate::machine::Machine;
-use crate::recording::Recorder;
+use crate::recording::{Recorder, Snapshot, save_past};
 
 /// Guest time of one stretch between two looks at the front ends, in milliseconds: short, as a slow host may take ten
 /// times as long for it.
@@ -118,6 +119,8 @@ pub struct Runner {
     said_dead: bool,
     timeline: Option<Timeline>,
     recorder: Option<Recorder>,
+    /// Where the run began.
+    origin: Ticks,
     /// Where a replay ends.
     replay_end: Option<Mark>,
     log: Vec<(Ticks, Input)>,
@@ -135,7 +138,7 @@ impl Runner {
     /// A runner of `machine`, from where it stands.
     #[must_use]
     pub fn new(mut machine: Machine, mut options: RunnerOptions, commands: Receiver<Command>) -> Runner {
-        let now = Instant::now();
+        let (now, now_tick) = (Instant::now(), machine.system.now());
         let replay = options.replay.take();
         // A replay is a run with the log as the source of its inputs: that is the timeline's work.
         let settings = options.timeline.or(replay.is_some().then(TimelineSettings::default));
@@ -144,7 +147,7 @@ impl Runner {
         if let (Some(r), Some(timeline)) = (replay, &mut timeline) {
             timeline.expect(r.log, r.start.inputs, r.spine, r.end.tick);
         }
-        let pacer = Pacer::new(machine.rate(), now, machine.system.now());
+        let pacer = Pacer::new(machine.rate(), now, now_tick);
         Runner {
             machine,
             options,
@@ -160,6 +163,7 @@ impl Runner {
             said_dead: false,
             timeline,
             recorder: None,
+            origin: now_tick,
             replay_end,
             log: Vec::new(),
             warnings: Vec::new(),
@@ -325,9 +329,9 @@ impl Runner {
                 let medium = if drive.starts_with("cd") { Medium::Cd } else { Medium::Floppy };
                 match open(&image, medium) {
                     Ok(backend) => {
-                        let number = self.machine.system.bus.attach_image(backend.backend);
+                        let number = self.machine.attach(backend.backend, medium, image);
                         if let Some(recorder) = &mut self.recorder
-                            && let Err(e) = recorder.attach(&self.machine.system, &image, &drive)
+                            && let Err(e) = recorder.attach(&self.machine)
                         {
                             self.recorder = None;
                             self.warn(format!("{e}: the recording ends here, the guest goes on"));
@@ -341,9 +345,45 @@ impl Runner {
                 let done = self.machine.write_screenshot(&path);
                 self.notice(done.map_or_else(|e| e.to_string(), |()| format!("wrote {}", path.display())));
             }
+            Command::Snapshot(path) => {
+                let done = Snapshot::save(&path, &self.machine);
+                self.notice(done.map_or_else(|e| e.to_string(), |()| format!("wrote {}", path.display())));
+            }
+            Command::SaveRecording(path) => self.save_recording(&path),
+            Command::Back(ms) => self.go_back(ms),
             Command::Quit => self.end = Some(End::Quit),
             Command::Signal(n) => self.end = Some(End::Signal(n)),
         }
+    }
+
+    fn save_recording(&mut self, path: &Path) {
+        let Some(timeline) = &mut self.timeline else {
+            return self.notice("the timeline is off: there is no past to save".into());
+        };
+        let done = match &self.recorder {
+            Some(recorder) if recorder.path() == path => Err("that file is being written anyway".into()),
+            _ => save_past(path, &mut self.machine, timeline, self.origin).map_err(|e| e.to_string()),
+        };
+        self.notice(done.map_or_else(|e| e, |()| format!("wrote {}", path.display())));
+    }
+
+    /// Goes back, and forgets what came after: the guest goes on from there.
+    fn go_back(&mut self, ms: u64) {
+        let by = self.milliseconds(ms);
+        let (Some(timeline), None, None) = (&mut self.timeline, &self.recorder, self.replay_end) else {
+            return self.notice("there is no way back: the timeline is off, or the run is in a recording".into());
+        };
+        let now = self.machine.system.now();
+        let to = Ticks(now.0.saturating_sub(by)).max(timeline.start());
+        if let Err(e) = timeline.seek(&mut self.machine.system, to) {
+            return self.notice(e.to_string());
+        }
+        timeline.discard_future(&self.machine.system);
+        self.keys.clear();
+        (self.key_wake, self.dead_since, self.shown_generation) = (to, None, None);
+        self.pacer = Pacer::new(self.machine.rate(), Instant::now(), to);
+        let passed = now.since(to) / self.milliseconds(1).max(1);
+        self.notice(format!("{passed} ms back, at tick {}; what came after is forgotten", to.0));
     }
 
     /// Hands an input to the guest now, and logs it.
@@ -396,11 +436,12 @@ impl Runner {
                     self.input(input);
                     Ok(())
                 }
-                Step::Screenshot(path) => self.machine.write_screenshot(&path),
-                Step::ScreenText(path) => self.machine.write_screen_text(&path),
+                Step::Screenshot(path) => self.machine.write_screenshot(&path).map_err(|e| e.to_string()),
+                Step::ScreenText(path) => self.machine.write_screen_text(&path).map_err(|e| e.to_string()),
+                Step::Snapshot(path) => Snapshot::save(&path, &self.machine).map_err(|e| e.to_string()),
             };
             if let Err(e) = done {
-                self.end = Some(End::Host(e.to_string()));
+                self.end = Some(End::Host(e));
             }
         }
     }

@@ -19,6 +19,8 @@ pub enum Action {
     Screenshot(PathBuf),
     /// Write the text of the screen.
     ScreenText(PathBuf),
+    /// Write a snapshot of the machine.
+    Snapshot(PathBuf),
     /// Wait until this tick.
     UntilTicks(u64),
 }
@@ -32,6 +34,8 @@ pub(super) enum Step {
     Screenshot(PathBuf),
     /// Write the text.
     ScreenText(PathBuf),
+    /// Write a snapshot.
+    Snapshot(PathBuf),
 }
 
 /// Time between two key events: slow enough for every guest's keyboard driver, as a fast typist types.
@@ -154,6 +158,7 @@ impl Script {
             }
             Some(Action::Screenshot(path)) => steps.push(Step::Screenshot(path)),
             Some(Action::ScreenText(path)) => steps.push(Step::ScreenText(path)),
+            Some(Action::Snapshot(path)) => steps.push(Step::Snapshot(path)),
             Some(Action::WaitFor(_) | Action::UntilTicks(_)) | None => {}
         }
         true

@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 
 use emu_core::StateHash;
 
-/// The first bytes of a recording.
-pub(super) const MAGIC: [u8; 8] = *b"EMUREC\x1A\n";
 /// Bytes before a payload: kind, length, check of both.
 const HEAD: usize = 9;
 /// Bytes behind it: its check.

@@ -7,13 +7,16 @@
 mod frame;
 mod packed;
 mod reader;
+mod snapshot;
 mod wire;
 mod writer;
 
 pub use packed::{Packed, PackedImage};
 pub use reader::{Point, Recording, Tail};
+pub use snapshot::{Snapshot, save_past};
 pub use writer::Recorder;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Version of the format that this emu writes, and the newest that it reads.
@@ -22,9 +25,7 @@ pub const VERSION: u32 = 1;
 /// Whether the file begins as recordings do.
 #[must_use]
 pub fn is_recording(path: &Path) -> bool {
-    use std::io::Read;
-    let mut head = [0; frame::MAGIC.len()];
-    std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == frame::MAGIC
+    Form::of_file(path) == Some(Form::Recording)
 }
 
 /// Why something can't be recorded or replayed. Each message is one line.
@@ -39,11 +40,21 @@ pub enum RecordingError {
         reason: String,
     },
     /// Another kind of file.
-    #[error("{0} is no recording of emu")]
-    Foreign(PathBuf),
+    #[error("{path} is no {wanted} of emu{}", hint(path))]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted.
+        wanted: Form,
+    },
     /// A file that would be lost.
-    #[error("{0} exists and is no recording: it is left alone")]
-    InTheWay(PathBuf),
+    #[error("{path} exists and is no {wanted}: it is left alone")]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+        /// What was to be written.
+        wanted: Form,
+    },
     /// Written by another version.
     #[error("{path} is a recording of format {found}; this emu reads format {VERSION}")]
     Version {
@@ -83,6 +94,54 @@ pub enum RecordingError {
     /// Something that no recording could hold.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What a file of this format holds. They differ in their first bytes, and in what must be in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A run.
+    Recording,
+    /// One state of a machine.
+    Snapshot,
+}
+
+impl Form {
+    /// The file's first bytes.
+    pub(crate) fn magic(self) -> [u8; 8] {
+        match self {
+            Form::Recording => *b"EMUREC\x1A\n",
+            Form::Snapshot => *b"EMUSNP\x1A\n",
+        }
+    }
+
+    /// What the file at `path` is, if it is one of ours.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Option<Form> {
+        let mut magic = [0; 8];
+        if !std::fs::metadata(path).ok()?.is_file() {
+            return None; // opening a pipe would wait
+        }
+        std::fs::File::open(path).ok()?.read_exact(&mut magic).ok()?;
+        [Form::Recording, Form::Snapshot].into_iter().find(|f| f.magic() == magic)
+    }
+}
+
+impl core::fmt::Display for Form {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Form::Recording => "recording",
+            Form::Snapshot => "snapshot",
+        })
+    }
+}
+
+/// What to do with a file of the other form.
+fn hint(path: &Path) -> &'static str {
+    match Form::of_file(path) {
+        Some(Form::Snapshot) => ": it is a snapshot, for `emu run`",
+        Some(Form::Recording) => ": it is a recording, for `emu replay`",
+        None => "",
+    }
 }
 
 impl RecordingError {

@@ -11,13 +11,13 @@ use emu_core::volume::BLOCK_SIZE;
 use emu_core::{Input, StateReader, Ticks};
 use serde::de::DeserializeOwned;
 
-use super::frame::{FILE_HEAD, Found, FrameReader, Kind, MAGIC};
+use super::frame::{FILE_HEAD, Found, FrameReader, Kind};
 use super::packed::{Packed, PackedImage};
 use super::wire::{
     Attach, Blocks, CheckpointPart, Contents, Digest, DriveKind, FilePart, Inputs, Progress, Role, Spine, Start,
     WireImage, digest, put_files,
 };
-use super::{RecordingError, VERSION};
+use super::{Form, RecordingError, VERSION};
 use crate::config::MachineConfig;
 use crate::image::{Medium, open};
 use crate::machine::{BuildError, Machine};
@@ -67,6 +67,10 @@ pub struct Recording {
     /// What the run read of each volume.
     blocks: Vec<BTreeMap<u64, Digest>>,
     checkpoints: Vec<Checkpoint>,
+    /// Where the run begins, if not at power-on: at the first checkpoint.
+    begin: Option<Mark>,
+    /// Whether anything of the run was read.
+    under_way: bool,
     file_parts: Vec<Vec<u8>>,
 }
 
@@ -96,18 +100,23 @@ impl Recording {
     /// # Errors
     /// [`RecordingError`], if there is nothing to replay.
     pub fn open(path: &Path) -> Result<Recording, RecordingError> {
+        Recording::open_as(path, Form::Recording)
+    }
+
+    pub(super) fn open_as(path: &Path, wanted: Form) -> Result<Recording, RecordingError> {
         let host = |e: std::io::Error| RecordingError::host(path, &e);
         let meta = std::fs::metadata(path).map_err(host)?;
         if !meta.is_file() {
-            return Err(RecordingError::Foreign(path.to_owned()));
+            return Err(RecordingError::Foreign { path: path.to_owned(), wanted });
         }
         let mut file = BufReader::new(File::open(path).map_err(host)?);
         let mut head = Vec::new();
         file.by_ref().take(FILE_HEAD).read_to_end(&mut head).map_err(host)?;
-        if head.is_empty() || !MAGIC.starts_with(&head[..head.len().min(MAGIC.len())]) {
-            return Err(RecordingError::Foreign(path.to_owned()));
+        let magic = wanted.magic();
+        if head.is_empty() || !magic.starts_with(&head[..head.len().min(magic.len())]) {
+            return Err(RecordingError::Foreign { path: path.to_owned(), wanted });
         }
-        let Some(version) = head.get(MAGIC.len()..).and_then(|v| v.try_into().ok()).map(u32::from_le_bytes) else {
+        let Some(version) = head.get(magic.len()..).and_then(|v| v.try_into().ok()).map(u32::from_le_bytes) else {
             return Err(RecordingError::TooShort { path: path.to_owned(), at: head.len() as u64 });
         };
         if version != VERSION {
@@ -134,6 +143,8 @@ impl Recording {
             attached: Vec::new(),
             blocks: vec![BTreeMap::new(); volumes],
             checkpoints: Vec::new(),
+            begin: None,
+            under_way: false,
         };
         recording.prepare();
         recording.read_frames(&mut frames).map_err(host)?;
@@ -173,6 +184,7 @@ impl Recording {
     }
 
     fn take(&mut self, kind: Kind, payload: &[u8], at: u64) -> Result<(), &'static str> {
+        self.under_way |= matches!(kind, Kind::Inputs | Kind::Spine | Kind::Progress | Kind::End);
         match kind {
             Kind::Start => Err(CONTRADICTION),
             Kind::Inputs => self.take_inputs(decode(payload)?),
@@ -276,6 +288,10 @@ impl Recording {
     fn take_checkpoint(&mut self, part: &CheckpointPart, at: u64) -> Result<(), &'static str> {
         let point = part.at.point();
         if part.part == 0 {
+            if !self.under_way && self.checkpoints.is_empty() {
+                self.advance(point.at.tick.0, point.at.inputs as u64)?;
+                self.begin = Some(point.at);
+            }
             self.checkpoints.push(Checkpoint { point: point.clone(), frames: Vec::new(), whole: false });
         }
         let checkpoint = self.checkpoints.last_mut().ok_or(CONTRADICTION)?;
@@ -307,6 +323,12 @@ impl Recording {
         self.tail
     }
 
+    /// Where the recorded run begins: at power-on, or at a snapshot.
+    #[must_use]
+    pub fn begin(&self) -> Mark {
+        self.begin.unwrap_or_default()
+    }
+
     /// Where the recorded run ends, as far as the file tells.
     #[must_use]
     pub fn end(&self) -> Mark {
@@ -329,6 +351,12 @@ impl Recording {
     #[must_use]
     pub fn recorded_by(&self) -> &str {
         &self.start.emu
+    }
+
+    /// The machine, without its files and drives; `None` if this emu does not know it.
+    #[must_use]
+    pub fn machine(&self) -> Option<MachineConfig> {
+        self.start.machine.config()
     }
 
     /// Where to look for a file that the recording names: there, or else beside the recording.
@@ -391,13 +419,21 @@ impl Recording {
         Ok(())
     }
 
-    /// Builds the machine as it was at power-on, with all images that it ever got, and checks that what the run read of
+    /// Builds the machine as it was where the run begins, with all images that it ever got, and checks that what the run read of
     /// them is still there.
     ///
     /// # Errors
     /// [`BuildError`], with a [`RecordingError`] for what has changed.
     pub fn build(&self) -> Result<Machine, BuildError> {
-        let mut machine = Machine::new(self.config()?)?;
+        self.build_with(self.config()?)
+    }
+
+    /// The same for another configuration, made from that of [`Self::build`]'s machine.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_with(&self, config: MachineConfig) -> Result<Machine, BuildError> {
+        let mut machine = Machine::new(config)?;
         for attach in &self.attached {
             let spec = self.spec_of(&attach.image);
             let medium = if attach.kind == DriveKind::Cd { Medium::Cd } else { Medium::Floppy };
@@ -405,7 +441,13 @@ impl Recording {
                 Some(backend) => backend,
                 None => open(&spec, medium)?.backend,
             };
-            machine.system.bus.attach_image(backend);
+            machine.attach(backend, medium, spec);
+        }
+        if self.begin.is_some() {
+            let first = self.checkpoints.first().filter(|c| c.whole);
+            let at = std::fs::metadata(&self.path).map_or(0, |m| m.len());
+            let first = first.ok_or_else(|| RecordingError::TooShort { path: self.path.clone(), at })?;
+            self.load(&mut machine, first)?;
         }
         self.check_images(&machine)?;
         Ok(machine)
@@ -439,7 +481,10 @@ impl Recording {
     /// [`RecordingError`]: the state does not load, or is not what its hash says.
     pub fn load_checkpoint(&self, machine: &mut Machine, tick: Ticks) -> Result<Mark, RecordingError> {
         let found = self.checkpoints.iter().rev().find(|c| c.whole && c.point.at.tick <= tick);
-        let Some(checkpoint) = found else { return Ok(Mark::default()) };
+        found.map_or_else(|| Ok(self.begin()), |checkpoint| self.load(machine, checkpoint))
+    }
+
+    fn load(&self, machine: &mut Machine, checkpoint: &Checkpoint) -> Result<Mark, RecordingError> {
         let at = checkpoint.frames.first().copied().unwrap_or(FILE_HEAD);
         let damaged = |what| RecordingError::Damaged { path: self.path.clone(), at, what };
         let packed = self.read_parts(checkpoint).map_err(|e| RecordingError::host(&self.path, &e))?;
@@ -451,7 +496,7 @@ impl Recording {
         if loaded.is_err() || checkpoint.point.at.inputs > self.log.len() {
             return Err(damaged("the state that it holds does not load"));
         }
-        if system.hash() != checkpoint.point.hash {
+        if system.hash_when_saved(&bytes) != checkpoint.point.hash {
             return Err(damaged("the state that it holds is not what its hash says"));
         }
         Ok(checkpoint.point.at)

@@ -1,23 +1,24 @@
 //! Writing a recording while the machine runs.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use emu_core::timeline::Timeline;
+use emu_core::timeline::{Mark, Timeline};
 use emu_core::volume::UsedBlock;
-use emu_core::{StateWriter, System};
+use emu_core::{Input, StateWriter, System, Ticks};
 use serde::Serialize;
 
-use super::RecordingError;
-use super::frame::{FILE_HEAD, Kind, MAGIC, write_frame};
+use super::frame::{FILE_HEAD, Kind, write_frame};
 use super::wire::{
     Attach, Blocks, CheckpointPart, Contents, DriveKind, FilePart, Inputs, Progress, Spine, Start, WireDrive, WireFile,
     WireImage, WireInput, WireMachine, digest, files_of,
 };
+use super::{Form, RecordingError};
 use crate::config::MachineConfig;
-use crate::image::{ImageSpec, Mode, Parents};
+use crate::image::{ImageSpec, Medium, Mode, Parents};
 use crate::machine::Machine;
 
 /// Host time between two writes: what a crash can lose.
@@ -47,27 +48,35 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins the recording of `machine`, which has not run yet, in the file at `path`. With `embed` it brings the disk
-    /// blocks that the run uses, and the machine's files.
+    /// Begins the recording of `machine`, which has not run yet (or not since it was restored), in the file at `path`. With
+    /// `embed` it brings the disk blocks that the run uses, and the machine's files.
     ///
     /// # Errors
     /// [`RecordingError`]: what can't be recorded is named.
     pub fn create(path: &Path, machine: &Machine, embed: bool) -> Result<Recorder, RecordingError> {
-        refuse_what_cannot(&machine.config, embed)?;
-        let volumes = machine.system.bus.volumes();
-        let sectors: Vec<u64> = volumes.iter().map(|v| v.sectors()).collect();
+        let recorder = Recorder::begin(path, machine, embed, Form::Recording)?;
+        machine.system.bus.volumes().iter().for_each(|v| v.note_uses());
+        Ok(recorder)
+    }
+
+    /// Writes everything up to where the run begins.
+    pub(super) fn begin(path: &Path, machine: &Machine, embed: bool, form: Form) -> Result<Recorder, RecordingError> {
+        refuse_what_cannot(machine, embed, form)?;
+        let sectors: Vec<u64> = machine.system.bus.volumes().iter().map(|v| v.sectors()).collect();
         let drives = drives_of(&machine.config, &sectors, embed);
         let files = files_of(&machine.config);
-        let contents: Vec<Vec<u8>> = files
-            .iter()
-            .map(|(_, p)| std::fs::read(p).map_err(|e| RecordingError::host(p, &e)))
-            .collect::<Result<_, _>>()?;
+        let read = |p: &Path| match machine.config.packed.files.get(p) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => std::fs::read(p).map_err(|e| RecordingError::host(p, &e)),
+        };
+        let contents: Vec<Vec<u8>> = files.iter().map(|(_, p)| read(p)).collect::<Result<_, _>>()?;
+        let is_packed = |path: &Path| embed || machine.config.packed.files.contains_key(path);
         let described = files.iter().zip(&contents).map(|((role, path), bytes)| WireFile {
             role: *role,
             path: absolute(path),
             size: bytes.len() as u64,
             digest: digest(bytes),
-            packed: embed,
+            packed: is_packed(path),
         });
         let start = Start {
             emu: env!("CARGO_PKG_VERSION").into(),
@@ -75,9 +84,9 @@ impl Recorder {
             files: described.collect(),
             drives,
         };
-        let packed = start.drives.iter().filter_map(|d| d.image.as_ref()).map(|i| i.packed).collect();
-        let mut file = create_file(path)?;
-        let mut head = MAGIC.to_vec();
+        let packed: Vec<bool> = start.drives.iter().filter_map(|d| d.image.as_ref()).map(|i| i.packed).collect();
+        let mut file = create_file(path, form)?;
+        let mut head = form.magic().to_vec();
         head.extend_from_slice(&super::VERSION.to_le_bytes());
         file.write_all(&head).map_err(|e| RecordingError::host(path, &e))?;
         let mut recorder = Recorder {
@@ -91,12 +100,19 @@ impl Recorder {
             embed,
         };
         recorder.frame(Kind::Start, &start)?;
-        if embed {
-            for (number, bytes) in contents.iter().enumerate() {
+        for (number, ((_, path), bytes)) in files.iter().zip(&contents).enumerate() {
+            if is_packed(path) {
                 recorder.pack_file(number as u32, bytes)?;
             }
         }
-        volumes.iter().for_each(|v| v.note_uses());
+        let attached = machine.attached.iter().zip(&sectors[sectors.len() - machine.attached.len()..]);
+        for ((medium, spec), sectors) in attached {
+            recorder.attach_frame(machine, *medium, spec, *sectors)?;
+        }
+        let now = machine.system.now();
+        if now.0 > 0 {
+            recorder.state(&machine.system, Mark { tick: now, inputs: 0 })?;
+        }
         Ok(recorder)
     }
 
@@ -106,19 +122,30 @@ impl Recorder {
         &self.path
     }
 
-    /// Notes that the image `spec` was attached while the machine ran, as its last volume.
+    /// Notes that an image was attached while the machine ran, the last one of the machine.
     ///
     /// # Errors
     /// [`RecordingError`].
-    pub fn attach(&mut self, system: &System, spec: &ImageSpec, drive: &str) -> Result<(), RecordingError> {
-        let Some(volume) = system.bus.volumes().last() else { return Ok(()) };
-        let kind = if drive.starts_with("cd") { DriveKind::Cd } else { DriveKind::Floppy };
-        let packed = self.embed || spec.mode == Mode::Write;
-        let image = image_of(spec, volume.sectors(), kind, packed);
-        self.packed.push(packed);
-        self.frame(Kind::Attach, &Attach { kind, image })?;
+    pub fn attach(&mut self, machine: &Machine) -> Result<(), RecordingError> {
+        let volumes = machine.system.bus.volumes();
+        let (Some(volume), Some((medium, spec))) = (volumes.last(), machine.attached.last()) else { return Ok(()) };
+        self.attach_frame(machine, *medium, spec, volume.sectors())?;
         volume.note_uses();
         Ok(())
+    }
+
+    fn attach_frame(
+        &mut self,
+        machine: &Machine,
+        medium: Medium,
+        spec: &ImageSpec,
+        sectors: u64,
+    ) -> Result<(), RecordingError> {
+        let kind = if medium == Medium::Cd { DriveKind::Cd } else { DriveKind::Floppy };
+        let packed = self.embed || spec.mode == Mode::Write;
+        let image = image_of(&machine.config, spec, sectors, kind, packed);
+        self.packed.push(image.packed);
+        self.frame(Kind::Attach, &Attach { kind, image })
     }
 
     /// Writes what has come, if it is time.
@@ -140,31 +167,56 @@ impl Recorder {
     /// [`RecordingError`].
     pub fn finish(mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
         self.write_news(timeline, system)?;
-        let mark = timeline.mark(system);
+        self.state_at_end(system, timeline.mark(system))
+    }
+
+    pub(super) fn state_at_end(&mut self, system: &System, at: Mark) -> Result<(), RecordingError> {
+        let point =
+            Spine { tick: at.tick.0, inputs: at.inputs as u64, hash: system.hash().0.to_le_bytes(), parts: vec![] };
+        self.frame(Kind::Spine, &point)?;
+        self.state(system, at)?;
+        self.end(at.tick, point.inputs)
+    }
+
+    /// Writes the end of the run.
+    pub(super) fn end(&mut self, tick: Ticks, inputs: u64) -> Result<(), RecordingError> {
+        self.frame(Kind::End, &Progress { tick: tick.0, inputs })
+    }
+
+    /// Writes the machine's state.
+    fn state(&mut self, system: &System, at: Mark) -> Result<(), RecordingError> {
         let mut w = StateWriter::new();
         system.save(&mut w);
-        let at = Spine {
-            tick: mark.tick.0,
-            inputs: mark.inputs as u64,
-            hash: system.hash().0.to_le_bytes(),
-            parts: Vec::new(),
-        };
-        self.frame(Kind::Spine, &at)?;
+        let hash = system.hash().0.to_le_bytes();
+        let at = Spine { tick: at.tick.0, inputs: at.inputs as u64, hash, parts: Vec::new() };
         let parts = compress(&w.into_bytes());
         for (part, bytes) in parts.chunks(PART).enumerate() {
             let last = (part + 1) * PART >= parts.len();
             let part = CheckpointPart { at: at.clone(), part: part as u32, last, bytes: bytes.to_vec() };
             self.frame(Kind::Checkpoint, &part)?;
         }
-        self.frame(Kind::End, &Progress { tick: at.tick, inputs: at.inputs })
+        Ok(())
     }
 
-    fn write_news(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
-        for (number, volume) in system.bus.volumes().iter().enumerate() {
-            self.write_blocks(number, &volume.take_used())?;
+    /// Notes some blocks of each volume, so that another image in its place is found out; of packed ones, all blocks.
+    /// `start` is a machine whose images are as they were where the run begins.
+    pub(super) fn sample(&mut self, start: &Machine) -> Result<(), RecordingError> {
+        for (number, volume) in start.system.bus.volumes().iter().enumerate() {
+            let blocks = volume.sectors().div_ceil(8);
+            let numbers: BTreeSet<u64> = if self.packed.get(number) == Some(&true) {
+                (0..blocks).collect()
+            } else {
+                (0..16.min(blocks)).chain((0..48).map(|i| i * blocks / 48)).collect()
+            };
+            // Of a packed image not all blocks are known, nor used.
+            let used = numbers.into_iter().filter_map(|n| Some(UsedBlock { number: n, bytes: volume.block(n).ok()? }));
+            self.write_blocks(number, &used.collect::<Vec<_>>())?;
         }
-        let mark = timeline.mark(system);
-        for list in timeline.log()[self.inputs..mark.inputs].chunks(BATCH) {
+        Ok(())
+    }
+
+    pub(super) fn write_inputs(&mut self, log: &[(Ticks, Input)]) -> Result<(), RecordingError> {
+        for list in log.chunks(BATCH) {
             let mut last = 0;
             let wire = list.iter().map(|(tick, input)| {
                 let since = tick.0 - core::mem::replace(&mut last, tick.0);
@@ -174,6 +226,15 @@ impl Recorder {
             self.frame(Kind::Inputs, &inputs)?;
             self.inputs += list.len();
         }
+        Ok(())
+    }
+
+    fn write_news(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+        for (number, volume) in system.bus.volumes().iter().enumerate() {
+            self.write_blocks(number, &volume.take_used())?;
+        }
+        let mark = timeline.mark(system);
+        self.write_inputs(&timeline.log()[self.inputs..mark.inputs])?;
         for point in timeline.take_spine() {
             self.frame(Kind::Spine, &Spine::of(&point))?;
         }
@@ -235,28 +296,29 @@ fn absolute(path: &Path) -> String {
 }
 
 /// Opens the file, unless that would destroy something else than a recording.
-fn create_file(path: &Path) -> Result<File, RecordingError> {
+fn create_file(path: &Path, form: Form) -> Result<File, RecordingError> {
     let host = |e: std::io::Error| RecordingError::host(path, &e);
     if let Ok(meta) = std::fs::metadata(path) {
-        let mut magic = [0; MAGIC.len()];
-        let ours = meta.is_file()
-            && (meta.len() == 0
-                || File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok() && magic == MAGIC);
+        let ours = meta.is_file() && (meta.len() == 0 || Form::of_file(path) == Some(form));
         if !ours {
-            return Err(RecordingError::InTheWay(path.to_owned()));
+            return Err(RecordingError::InTheWay { path: path.to_owned(), wanted: form });
         }
     }
     OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(host)
 }
 
-/// Names what a recording could not repeat.
-fn refuse_what_cannot(config: &MachineConfig, embed: bool) -> Result<(), RecordingError> {
+/// Names what the file could not give back.
+fn refuse_what_cannot(machine: &Machine, embed: bool, form: Form) -> Result<(), RecordingError> {
+    let config = &machine.config;
     let images = config.floppies.iter().flatten().chain(&config.disks).chain(config.cdroms.iter().flatten());
-    for image in images {
+    for image in images.chain(machine.attached.iter().map(|a| &a.1)) {
         if image.mode == Mode::Write && !embed {
+            let instead = match form {
+                Form::Recording => "use mode=overlay, or --embed-disks to keep what it held",
+                Form::Snapshot => "use mode=overlay",
+            };
             return Err(RecordingError::Refused(format!(
-                "{} has mode=write: the run changes it, so a recording can't be replayed from it; \
-                 use mode=overlay, or --embed-disks to keep what it held",
+                "{} has mode=write: the run changes it, so a {form} can't begin with it again; {instead}",
                 image.path.display()
             )));
         }
@@ -264,17 +326,19 @@ fn refuse_what_cannot(config: &MachineConfig, embed: bool) -> Result<(), Recordi
     Ok(())
 }
 
-fn image_of(spec: &ImageSpec, sectors: u64, kind: DriveKind, packed: bool) -> WireImage {
+fn image_of(c: &MachineConfig, spec: &ImageSpec, sectors: u64, kind: DriveKind, packed: bool) -> WireImage {
     let read_only = spec.mode == Mode::Read || kind == DriveKind::Cd;
+    // One that came from a recording has no other place.
+    let inside = c.packed.images.contains_key(&spec.path);
     WireImage {
-        path: absolute(&spec.path),
+        path: if inside { spec.path.to_string_lossy().into_owned() } else { absolute(&spec.path) },
         read_only,
         size: spec.size,
         sectors,
         format: spec.format.map(|f| f.name().into()),
         parents_anywhere: spec.parents == Parents::Anywhere,
         snapshot: spec.snapshot.clone(),
-        packed,
+        packed: packed || inside,
     }
 }
 
@@ -283,7 +347,7 @@ fn drives_of(c: &MachineConfig, sectors: &[u64], embed: bool) -> Vec<WireDrive> 
     let mut sectors = sectors.iter().copied();
     let mut drive = |kind, spec: Option<&ImageSpec>| WireDrive {
         kind,
-        image: spec.map(|s| image_of(s, sectors.next().unwrap_or(0), kind, embed)),
+        image: spec.map(|s| image_of(c, s, sectors.next().unwrap_or(0), kind, embed)),
     };
     let mut drives = Vec::new();
     if c.demo.is_some() {

@@ -5,7 +5,7 @@ use super::{Frame, View};
 
 impl View<'_> {
     /// Scan lines that show the same memory: a picture has only the first of each group.
-    fn line_repeat(&self) -> usize {
+    pub(super) fn line_repeat(&self) -> usize {
         let c = &self.regs.crtc;
         let rows = if c[0x17] & 3 == 3 { usize::from(c[9] & 0x1F) + 1 } else { 1 };
         rows * (usize::from(c[9] >> 7) + 1)

@@ -2,6 +2,7 @@
 
 mod cp437;
 mod graphics;
+mod locate;
 mod text;
 mod walk;
 

@@ -55,7 +55,7 @@ impl View<'_> {
 
     /// Plane address for counter `ma` in row `row`: byte, word or doubleword addressing, and the two row bits that CGA
     /// and Hercules compatible modes put into it [VGA-TR 2-72 to 2-75].
-    fn address(&self, ma: u32, row: u8) -> u32 {
+    pub(super) fn address(&self, ma: u32, row: u8) -> u32 {
         let (underline, mode) = (self.regs.crtc[0x14], self.regs.crtc[0x17]);
         let mut a = if underline & 0x40 != 0 {
             ma << 2 | ma >> 12 & 3
