@@ -184,6 +184,9 @@ pub(crate) struct ConvertArgs {
     /// Write zeros too, so that all space is taken
     #[arg(long)]
     pub(crate) full: bool,
+    /// Return only when the new image is on the host's disk, instead of in its cache
+    #[arg(long)]
+    pub(crate) sync: bool,
     /// Go on with a conversion that was interrupted
     #[arg(long)]
     pub(crate) resume: bool,

@@ -72,7 +72,13 @@ fn remove(path: &Path, kind: Kind) {
 
 fn copy(args: &ConvertArgs, kind: Kind, source: &mut Disk, from: u64, note: &mut Note) -> Result<Copied, Failure> {
     // What the new image names was made, or allowed, just now.
-    let options = Options { write: true, format: Some(kind), parents: Parents::Anywhere, ..Options::default() };
+    let options = Options {
+        write: true,
+        format: Some(kind),
+        parents: Parents::Anywhere,
+        unsynced: !args.sync,
+        ..Options::default()
+    };
     let mut target = Disk::open(&args.target, &options).map_err(failure)?;
     let how = Conversion { compress: args.compress, from, over_parent: args.backing.is_some(), full: args.full };
     let bar = progress::bar(source.size(), args.tell.quiet);

@@ -50,7 +50,7 @@ impl Note {
         if done - self.at < BYTES || self.when.elapsed() < TIME {
             return Ok(());
         }
-        target.flush()?;
+        target.sync()?;
         (self.at, self.when) = (done, Instant::now());
         let text = json!({ "of": self.what, "position": done }).to_string();
         let mut new = self.path.clone().into_os_string();

@@ -27,6 +27,8 @@ pub struct Options {
     pub alone: bool,
     /// The snapshot inside of it that is shown.
     pub snapshot: Option<String>,
+    /// Leave it to the host when what is written becomes durable: for a new image, of no use until it is complete.
+    pub unsynced: bool,
 }
 
 /// A virtual disk: bytes.
@@ -51,7 +53,7 @@ impl Disk {
     /// # Errors
     /// Any [`ImageError`]; nothing was written then.
     pub fn open(path: &Path, options: &Options) -> Result<Disk> {
-        Disk::open_with(path, options, &mut Files::of(path, options.parents))
+        Disk::open_with(path, options, &mut Files::of(path, options.parents).waiting(!options.unsynced))
     }
 
     pub(crate) fn open_with(path: &Path, options: &Options, files: &mut Files) -> Result<Disk> {
@@ -153,12 +155,10 @@ impl Disk {
         self.change_top(|top| top.set_parent(parent))
     }
 
-    /// Writes a whole block, compressed if it gets smaller.
-    pub(crate) fn write_packed(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.check_range(offset, bytes.len() as u64)?;
-        if !self.layers[0].write_packed(offset, bytes)? {
-            self.write(offset, bytes)?;
-        }
+    /// Writes a whole block that is compressed already.
+    pub(crate) fn write_packed(&mut self, offset: u64, packed: &[u8]) -> Result<()> {
+        self.check_range(offset, 1)?;
+        self.layers[0].write_packed(offset, packed)?;
         if self.layers[0].is_full() { self.layers[0].flush() } else { Ok(()) }
     }
 
@@ -181,6 +181,27 @@ impl Disk {
                     let hole = (data - pos).min(extent.len);
                     at += hole;
                     if hole < extent.len {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(at - offset)
+    }
+
+    /// Bytes from `offset` on, `len` at most, for which something is stored.
+    pub(crate) fn data_at(&mut self, offset: u64, len: u64) -> Result<u64> {
+        let mut at = offset;
+        while at < offset + len {
+            let (layer, extent) = self.locate(at, offset + len - at)?;
+            match extent.place {
+                Where::Zero | Where::Parent => break,
+                Where::Packed => at += extent.len,
+                Where::Data { file, pos } => {
+                    let (data, end) = self.layers[layer].store(file).next_data(pos).unwrap_or((u64::MAX, u64::MAX));
+                    let stored = if data <= pos { (end - pos).min(extent.len) } else { 0 };
+                    at += stored;
+                    if stored < extent.len {
                         break;
                     }
                 }
@@ -332,6 +353,16 @@ impl Disk {
     /// [`ImageError`] if the host fails.
     pub fn flush(&mut self) -> Result<()> {
         if self.changed { self.layers[0].flush() } else { Ok(()) }
+    }
+
+    /// [`Disk::flush`], and waits for the host's disk even if the image was opened with [`Options::unsynced`].
+    ///
+    /// # Errors
+    /// As [`Disk::flush`].
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        let top = &self.layers[0];
+        (0..top.stores()).map(|i| top.store(i)).try_for_each(|s| s.sync_now().map_err(|e| s.host(&e)))
     }
 
     /// Looks whether the image's tables make sense, and repairs.

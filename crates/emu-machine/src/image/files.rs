@@ -29,6 +29,7 @@ const MOST: usize = 4096;
 pub(crate) struct Files {
     place: Place,
     opened: usize,
+    waits: bool,
 }
 
 enum Place {
@@ -45,13 +46,18 @@ impl Files {
             Parents::Folder => Some(folder.unwrap_or_default()),
             Parents::Anywhere => None,
         };
-        Files { place: Place::Host { root }, opened: 0 }
+        Files { place: Place::Host { root }, opened: 0, waits: true }
+    }
+
+    /// Whether flushes wait for the host's disk.
+    pub(crate) fn waiting(self, waits: bool) -> Files {
+        Files { waits, ..self }
     }
 
     /// For images in memory, by their names.
     pub(crate) fn shelf(files: impl IntoIterator<Item = Memory>) -> Files {
         let files = files.into_iter().map(|m| (m.path().to_owned(), m)).collect();
-        Files { place: Place::Shelf(files), opened: 0 }
+        Files { place: Place::Shelf(files), opened: 0, waits: true }
     }
 
     /// Opens the image itself.
@@ -128,7 +134,8 @@ impl Files {
             return Err(ImageError::NoWay { path: path.to_owned(), why });
         }
         let store: Box<dyn Store> = match &self.place {
-            Place::Host { .. } => Box::new(HostFile::open(path, write)?),
+            Place::Host { .. } if self.waits => Box::new(HostFile::open(path, write)?),
+            Place::Host { .. } => Box::new(HostFile::open(path, write)?.without_waiting()),
             Place::Shelf(files) => match files.get(path) {
                 Some(memory) => Box::new(memory.clone()),
                 None => return Err(ImageError::host(path, &std::io::ErrorKind::NotFound.into())),

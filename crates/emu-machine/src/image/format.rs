@@ -217,14 +217,45 @@ pub(crate) trait Snapshots {
     fn show(&mut self, name: &str) -> Result<()>;
 }
 
+/// Blocks that are joined to one extent at most, so that a look at one place never walks a whole image.
+const MOST_JOINED: u32 = 128;
+
+/// Compresses blocks; several may do it at once.
+pub(crate) trait Packer: Send {
+    /// A block ([`Format::block`]; the disk's last one may be shorter) as the image stores it; `None` if it would not get
+    /// smaller.
+    fn pack(&mut self, block: &[u8]) -> Option<Vec<u8>>;
+}
+
 /// A layer of a virtual disk: one format's tables over its stores.
 pub(crate) trait Format: Send {
     /// Which format.
     fn kind(&self) -> Kind;
     /// Bytes of the virtual disk.
     fn size(&self) -> u64;
-    /// What is at `offset`: one place, of at most `len` bytes (more than 0, within the disk).
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent>;
+    /// What is at `offset` as far as one of the format's blocks reaches: perhaps more than `len` bytes, or fewer; not 0.
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent>;
+    /// What is at `offset`: one place, of at most `len` bytes (more than 0, within the disk). Blocks that lie in a row
+    /// are one.
+    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
+        let mut extent = self.lookup(offset, len)?;
+        for _ in 0..MOST_JOINED {
+            if extent.len >= len || extent.place == Where::Packed {
+                break;
+            }
+            let next = self.lookup(offset + extent.len, len - extent.len)?;
+            let follows = match (extent.place, next.place) {
+                (Where::Data { file, pos }, Where::Data { file: f, pos: p }) => file == f && pos + extent.len == p,
+                (a, b) => a == b,
+            };
+            if !follows {
+                break;
+            }
+            extent.len += next.len;
+        }
+        extent.len = extent.len.min(len);
+        Ok(extent)
+    }
     /// One of its stores.
     fn store(&self, file: usize) -> &dyn Store;
     /// How many stores there are.
@@ -250,8 +281,12 @@ pub(crate) trait Format: Send {
     fn zero(&mut self, _offset: u64, _len: u64) -> Result<u64> {
         Ok(0)
     }
-    /// Writes one whole block ([`Format::block`]) at `offset`, compressed. Returns false if it does not get smaller.
-    fn write_packed(&mut self, _offset: u64, _bytes: &[u8]) -> Result<bool> {
+    /// What compresses blocks for it.
+    fn packer(&self) -> Result<Box<dyn Packer>> {
+        Err(self.store(0).no_way("this format has no compression"))
+    }
+    /// Writes one whole block ([`Format::block`]) at `offset`, as [`Format::packer`] made it.
+    fn write_packed(&mut self, _offset: u64, _packed: &[u8]) -> Result<()> {
         Err(self.store(0).no_way("this format has no compression"))
     }
     /// Whether blocks can be written with [`Format::write_packed`] alone, each once, in order.

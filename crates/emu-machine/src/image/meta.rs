@@ -46,16 +46,44 @@ pub(crate) struct Meta {
     pages: BTreeMap<u64, Page>,
     clock: VecDeque<u64>,
     dirty: usize,
+    /// Pages that it may hold; changed ones are held beyond that.
+    limit: usize,
 }
 
 impl Meta {
     pub(crate) fn new() -> Meta {
-        Meta { pages: BTreeMap::new(), clock: VecDeque::new(), dirty: 0 }
+        Meta { pages: BTreeMap::new(), clock: VecDeque::new(), dirty: 0, limit: PAGES }
     }
 
     /// Whether so much has changed that it should be written back.
     pub(crate) fn is_full(&self) -> bool {
         self.dirty >= DIRTY
+    }
+
+    /// Makes room for `next`, another part of the same image: `parts` share what one cache may hold.
+    pub(crate) fn share<'a>(parts: impl Iterator<Item = &'a mut Meta>, next: usize) {
+        let mut parts: Vec<&mut Meta> = parts.collect();
+        let held = |parts: &[&mut Meta]| {
+            let others = parts.iter().enumerate().filter(|(i, _)| *i != next);
+            others.map(|(_, m)| m.pages.len()).sum::<usize>()
+        };
+        if held(&parts) > PAGES / 2 {
+            parts.iter_mut().enumerate().filter(|(i, _)| *i != next).for_each(|(_, m)| m.drop_clean());
+        }
+        let limit = PAGES.saturating_sub(held(&parts)).max(16);
+        if let Some(next) = parts.get_mut(next) {
+            next.limit = limit;
+        }
+    }
+
+    /// Changed pages of several parts of an image, as one cache's.
+    pub(crate) fn are_full<'a>(parts: impl Iterator<Item = &'a Meta>) -> bool {
+        parts.map(|m| m.dirty).sum::<usize>() >= DIRTY
+    }
+
+    fn drop_clean(&mut self) {
+        self.pages.retain(|_, page| page.dirty != [0; SECTORS]);
+        self.clock.retain(|number| self.pages.contains_key(number));
     }
 
     /// Fills `buf` with the table's bytes at `offset`.
@@ -123,7 +151,7 @@ impl Meta {
     /// Throws out a page that has not been used for a while. Changed ones stay: their owner writes them back in time.
     fn make_room(&mut self) {
         for _ in 0..self.clock.len() * 2 {
-            if self.pages.len() < PAGES {
+            if self.pages.len() < self.limit {
                 return;
             }
             let Some(number) = self.clock.pop_front() else { return };
@@ -209,5 +237,24 @@ mod tests {
             meta.get::<4>(&store, n * PAGE as u64).unwrap();
         }
         assert!(meta.pages.len() <= PAGES);
+    }
+
+    #[test]
+    fn parts_of_an_image_are_small_together() {
+        let store = Memory::new("m", vec![7; 1 << 20]);
+        let mut parts: Vec<Meta> = (0..20).map(|_| Meta::new()).collect();
+        for round in 0..3 {
+            for part in 0..parts.len() {
+                Meta::share(parts.iter_mut(), part);
+                for n in 0..PAGES as u64 / 4 {
+                    parts[part].get::<4>(&store, n * PAGE as u64).unwrap();
+                }
+                parts[part].write(&store, round * PAGE as u64, &[1; 4], Rank::Root).unwrap();
+                let all: usize = parts.iter().map(|m| m.pages.len()).sum();
+                assert!(all <= PAGES, "{all} pages");
+            }
+        }
+        assert_eq!(parts.iter().map(|m| m.dirty).sum::<usize>(), 60);
+        assert!(!Meta::are_full(parts.iter()));
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ImageError;
 
@@ -19,8 +20,12 @@ pub(crate) trait Store: Send + Sync {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts or grows (with zeros).
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes what was written durable.
+    /// Makes what was written durable, or leaves that to the host if its owner does not need it.
     fn sync(&self) -> io::Result<()>;
+    /// Makes what was written durable in any case.
+    fn sync_now(&self) -> io::Result<()> {
+        self.sync()
+    }
     /// Where the data from `offset` on begin and end, if the host knows of holes: `None` when there are none left.
     fn next_data(&self, offset: u64) -> Option<(u64, u64)> {
         (offset < self.len()).then(|| (offset, self.len()))
@@ -84,6 +89,10 @@ pub(crate) struct HostFile {
     len: AtomicU64,
     /// A block device, whose size is fixed.
     device: bool,
+    /// Whether [`Store::sync`] waits for the disk.
+    waits: bool,
+    /// A range that is known to have data all over: the host may look through the whole file to say that.
+    data: Mutex<(u64, u64)>,
 }
 
 impl HostFile {
@@ -102,7 +111,19 @@ impl HostFile {
         let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(|e| host(&e))?;
         lock(&file, path, write)?;
         let len = file.seek(SeekFrom::End(0)).map_err(|e| host(&e))?;
-        Ok(HostFile { path: path.to_owned(), file, len: AtomicU64::new(len), device })
+        Ok(HostFile {
+            path: path.to_owned(),
+            file,
+            len: AtomicU64::new(len),
+            device,
+            waits: true,
+            data: Mutex::default(),
+        })
+    }
+
+    /// Leaves it to the host when what was written becomes durable.
+    pub(crate) fn without_waiting(self) -> HostFile {
+        HostFile { waits: false, ..self }
     }
 
     /// Makes a new file, which must not be there yet.
@@ -110,7 +131,12 @@ impl HostFile {
         let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = made.map_err(|e| ImageError::host(path, &e))?;
         lock(&file, path, true)?;
-        Ok(HostFile { path: path.to_owned(), file, len: AtomicU64::new(0), device: false })
+        let (path, len) = (path.to_owned(), AtomicU64::new(0));
+        Ok(HostFile { path, file, len, device: false, waits: true, data: Mutex::default() })
+    }
+
+    fn known_data(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,12 +164,17 @@ impl Store for HostFile {
         if self.device {
             return if len <= self.len() { Ok(()) } else { Err(io::Error::other("a block device can't grow")) };
         }
+        *self.known_data() = (0, 0);
         self.file.set_len(len)?;
         self.len.store(len, Ordering::Relaxed);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
+        if self.waits { self.file.sync_data() } else { Ok(()) }
+    }
+
+    fn sync_now(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
@@ -153,13 +184,17 @@ impl Store for HostFile {
         if offset >= self.len() {
             return None;
         }
+        let mut known = self.known_data();
+        if (known.0..known.1).contains(&offset) {
+            return Some((offset, known.1));
+        }
         let data = match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(at) => at,
             Err(rustix::io::Errno::NXIO) => return None,
             Err(_) => return Some((offset, self.len())), // a file system that knows no holes
         };
-        let hole = seek(&self.file, SeekFrom::Hole(data)).unwrap_or(self.len());
-        Some((data, hole))
+        *known = (data, seek(&self.file, SeekFrom::Hole(data)).unwrap_or(self.len()));
+        Some(*known)
     }
 
     #[cfg(unix)]
@@ -171,6 +206,7 @@ impl Store for HostFile {
     #[cfg(target_os = "linux")]
     fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
         use rustix::fs::{FallocateFlags, fallocate};
+        *self.known_data() = (0, 0);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(fallocate(&self.file, flags, offset, len).is_ok())
     }

@@ -162,7 +162,7 @@ impl Format for Cue {
     fn stores(&self) -> usize {
         1 + usize::from(self.bin.is_some())
     }
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
         let (t, within) = (self.track, offset % DATA);
         let pos = t.start + offset / DATA * t.sector + t.skip + within;
         let left = if t.sector == DATA { len } else { (DATA - within).min(len) };

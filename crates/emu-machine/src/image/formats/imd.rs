@@ -119,7 +119,7 @@ impl Format for Imd {
     fn store(&self, file: usize) -> &dyn Store {
         if file == 0 { &*self.file } else { &self.sectors }
     }
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
         Ok(Extent { len, place: Where::Data { file: 1, pos: offset } })
     }
     fn flush(&mut self) -> Result<()> {

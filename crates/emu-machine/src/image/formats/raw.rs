@@ -25,7 +25,7 @@ impl Format for Raw {
         &*self.store
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
         Ok(Extent { len, place: Where::Data { file: 0, pos: offset } })
     }
 

@@ -67,7 +67,7 @@ impl Format for Split {
         self.parts.len()
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
         let (file, pos, left) = self.find(offset);
         Ok(Extent { len: len.min(left), place: Where::Data { file, pos } })
     }

@@ -24,8 +24,6 @@ const TAKEN: u64 = 0x184;
 const MODIFY_ID: u64 = 0x198;
 const LINK_ID: usize = 0x1A8;
 const PARENT_MODIFY_ID: usize = 0x1B8;
-/// Blocks that are joined to one extent at most.
-const MOST_JOINED: u32 = 64;
 
 /// An open image.
 pub(crate) struct Vdi {
@@ -110,17 +108,6 @@ impl Vdi {
         Ok(pos)
     }
 
-    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let (index, within) = (offset / self.block, offset % self.block);
-        let len = (self.block - within).min(len);
-        let place = match self.entry(index)? {
-            UNUSED => Where::Parent,
-            DISCARDED => Where::Zero,
-            entry => Where::Data { file: 0, pos: self.position(index, entry)? + within },
-        };
-        Ok(Extent { len, place })
-    }
-
     /// Before the first change: the image gets another id of its contents, and loses what a crash left at its end.
     fn begin_writing(&mut self) -> Result<()> {
         if self.writing {
@@ -174,23 +161,15 @@ impl Format for Vdi {
         self.block
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let mut extent = self.lookup(offset, len)?;
-        for _ in 0..MOST_JOINED {
-            if extent.len == len {
-                break;
-            }
-            let next = self.lookup(offset + extent.len, len - extent.len)?;
-            let follows = match (extent.place, next.place) {
-                (Where::Data { pos, .. }, Where::Data { pos: p, .. }) => pos + extent.len == p,
-                (a, b) => a == b,
-            };
-            if !follows {
-                break;
-            }
-            extent.len += next.len;
-        }
-        Ok(extent)
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
+        let (index, within) = (offset / self.block, offset % self.block);
+        let len = (self.block - within).min(len);
+        let place = match self.entry(index)? {
+            UNUSED => Where::Parent,
+            DISCARDED => Where::Zero,
+            entry => Where::Data { file: 0, pos: self.position(index, entry)? + within },
+        };
+        Ok(Extent { len, place })
     }
 
     fn target(&mut self, offset: u64, len: u64) -> Result<Target> {

@@ -34,7 +34,7 @@ impl Qcow2 {
         let mut at = size.next_multiple_of(cluster);
         while at < self.l1.size {
             if self.entry(at)? == Entry::default() {
-                at += self.lookup(at)?.len;
+                at += self.find_entry(at)?.len;
                 continue;
             }
             let table = self.table_to_write(at)?;

@@ -18,7 +18,7 @@ mod tests;
 
 use super::super::files::Files;
 use super::super::format::{
-    Extent, Findings, Fix, Format, Kind, NewParent, ParentRef, Result, Snapshots, Target, Where,
+    Extent, Findings, Fix, Format, Kind, NewParent, Packer, ParentRef, Result, Snapshots, Target,
 };
 use super::super::meta::Meta;
 use super::super::store::Store;
@@ -32,9 +32,6 @@ pub(crate) use header::Compression;
 
 /// The store of the data, if it is not the image itself.
 const DATA: usize = 1;
-
-/// Entries that are joined to one extent at most, so that a look at one place never walks the whole image.
-const MOST_JOINED: u32 = 128;
 
 /// An open image.
 pub(crate) struct Qcow2 {
@@ -178,24 +175,8 @@ impl Format for Qcow2 {
         self.h.cluster()
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let mut extent = self.lookup(offset)?;
-        for _ in 0..MOST_JOINED {
-            if extent.len >= len || extent.place == Where::Packed {
-                break;
-            }
-            let next = self.lookup(offset + extent.len)?;
-            let follows = match (extent.place, next.place) {
-                (Where::Data { pos, .. }, Where::Data { pos: p, .. }) => pos + extent.len == p,
-                (a, b) => a == b,
-            };
-            if !follows {
-                break;
-            }
-            extent.len += next.len;
-        }
-        extent.len = extent.len.min(len);
-        Ok(extent)
+    fn lookup(&mut self, offset: u64, _: u64) -> Result<Extent> {
+        self.find_entry(offset)
     }
 
     fn read_packed(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -213,9 +194,12 @@ impl Format for Qcow2 {
         self.begin_writing()?;
         self.zero_clusters(offset, len)
     }
-    fn write_packed(&mut self, offset: u64, bytes: &[u8]) -> Result<bool> {
+    fn packer(&self) -> Result<Box<dyn Packer>> {
+        Ok(Box::new(packed::ClusterPacker::new(self.h.compression, self.h.cluster())))
+    }
+    fn write_packed(&mut self, offset: u64, packed: &[u8]) -> Result<()> {
         self.begin_writing()?;
-        self.pack(offset, bytes)
+        self.put_packed(offset, packed)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::super::super::format::Result;
+use super::super::super::format::{Packer, Result};
 use super::Qcow2;
 use super::header::Compression;
 use super::table::{Entry, PACKED};
@@ -14,8 +14,6 @@ pub(super) struct Unpacked {
     bits: u64,
     bytes: Vec<u8>,
     zlib: Option<Decompress>,
-    deflate: Option<Compress>,
-    zstd: Option<zstd::bulk::Compressor<'static>>,
 }
 
 impl Unpacked {
@@ -78,23 +76,14 @@ impl Qcow2 {
         end.is_ok() && tool.total_out() == bytes.len() as u64
     }
 
-    /// Writes a whole cluster compressed.
-    pub(super) fn pack(&mut self, offset: u64, bytes: &[u8]) -> Result<bool> {
+    /// Writes a cluster that is compressed already.
+    pub(super) fn put_packed(&mut self, offset: u64, packed: &[u8]) -> Result<()> {
         let cluster = self.h.cluster();
-        let mut padded;
-        let bytes = if bytes.len() as u64 == cluster {
-            bytes
-        } else {
-            padded = bytes.to_vec(); // the disk's end
-            padded.resize(cluster as usize, 0);
-            &padded[..]
-        };
         if !offset.is_multiple_of(cluster) || self.data.is_some() {
             return Err(self.store.no_way("only whole clusters of the image's own file can be compressed"));
         }
-        let Some(packed) = self.compress(bytes) else { return Ok(false) };
         let at = self.take_bytes(packed.len() as u64)?;
-        self.store.write(at, &packed)?;
+        self.store.write(at, packed)?;
         self.unpacked.forget();
         let x = 62 - (self.h.cluster_bits - 8);
         let sectors = (at + packed.len() as u64 - 1) / 512 - at / 512;
@@ -104,33 +93,7 @@ impl Qcow2 {
         let old = self.entry_at(place)?;
         self.put_entry(place, new)?;
         self.give_up_entry(old);
-        Ok(true)
-    }
-
-    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        // Roomy, so that every stream comes to its end: one that stops short leaves the tool in disorder.
-        let mut out = vec![0; bytes.len() + bytes.len() / 8 + 128];
-        let len = match self.h.compression {
-            Compression::Zlib => {
-                let level = flate2::Compression::default();
-                let new = || Compress::new_with_window_bits(level, false, WINDOW);
-                let tool = self.unpacked.deflate.get_or_insert_with(new);
-                tool.reset();
-                match tool.compress(bytes, &mut out, FlushCompress::Finish) {
-                    Ok(Status::StreamEnd) => tool.total_out() as usize,
-                    _ => return None,
-                }
-            }
-            Compression::Zstd => {
-                let tool = match &mut self.unpacked.zstd {
-                    Some(tool) => tool,
-                    none => none.insert(zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL).ok()?),
-                };
-                tool.compress_to_buffer(bytes, &mut out).ok()?
-            }
-        };
-        out.truncate(len);
-        (len < bytes.len()).then_some(out)
+        Ok(())
     }
 
     /// Takes space for a compressed cluster: behind the last one if that goes on.
@@ -155,6 +118,54 @@ impl Qcow2 {
         let (next, _) = self.take(1)?;
         self.space.packed = (len < cluster).then_some((next + len, next + cluster));
         Ok(next)
+    }
+}
+
+/// Compresses clusters.
+pub(super) struct ClusterPacker {
+    compression: Compression,
+    cluster: usize,
+    deflate: Compress,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl ClusterPacker {
+    pub(super) fn new(compression: Compression, cluster: u64) -> ClusterPacker {
+        let deflate = Compress::new_with_window_bits(flate2::Compression::default(), false, WINDOW);
+        ClusterPacker { compression, cluster: cluster as usize, deflate, zstd: None }
+    }
+}
+
+impl Packer for ClusterPacker {
+    fn pack(&mut self, block: &[u8]) -> Option<Vec<u8>> {
+        let mut padded;
+        let bytes = if block.len() == self.cluster {
+            block
+        } else {
+            padded = block.to_vec(); // the disk's end
+            padded.resize(self.cluster, 0);
+            &padded[..]
+        };
+        // Roomy, so that every stream comes to its end: one that stops short leaves the tool in disorder.
+        let mut out = vec![0; bytes.len() + bytes.len() / 8 + 128];
+        let len = match self.compression {
+            Compression::Zlib => {
+                self.deflate.reset();
+                match self.deflate.compress(bytes, &mut out, FlushCompress::Finish) {
+                    Ok(Status::StreamEnd) => self.deflate.total_out() as usize,
+                    _ => return None,
+                }
+            }
+            Compression::Zstd => {
+                let tool = match &mut self.zstd {
+                    Some(tool) => tool,
+                    none => none.insert(zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL).ok()?),
+                };
+                tool.compress_to_buffer(bytes, &mut out).ok()?
+            }
+        };
+        out.truncate(len);
+        (len < bytes.len()).then_some(out)
     }
 }
 

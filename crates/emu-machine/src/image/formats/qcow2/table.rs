@@ -93,7 +93,7 @@ impl Qcow2 {
     }
 
     /// What is at `offset`, as far as one cluster, subcluster, or missing table reaches.
-    pub(super) fn lookup(&mut self, offset: u64) -> Result<Extent> {
+    pub(super) fn find_entry(&mut self, offset: u64) -> Result<Extent> {
         let cluster = self.h.cluster();
         let table = self.l2_table(offset)?;
         if table == 0 {

@@ -200,7 +200,7 @@ impl Vhd {
         self.store.flush()?;
         self.store.write(h.at, &raw)?;
         self.store.flush()?;
-        self.dynamic = Some(Header::read(&*self.store, &self.footer)?);
+        self.dynamic = Some(Header::read(&*self.store, &self.footer)?.into());
         self.end = Some(new_end);
         Ok(())
     }

@@ -7,6 +7,8 @@ mod check;
 mod create;
 mod header;
 
+use std::sync::Arc;
+
 use super::super::ImageError;
 use super::super::files::Files;
 use super::super::format::{
@@ -22,15 +24,13 @@ pub(crate) use header::portable;
 const SECTOR: u64 = 512;
 /// An entry of a block that is not there.
 const UNUSED: u32 = u32::MAX;
-/// Blocks that are joined to one extent at most.
-const MOST_JOINED: u32 = 64;
 
 /// An open image.
 pub(crate) struct Vhd {
     store: Box<dyn Store>,
     footer: Footer,
     /// The table of blocks; none in a fixed image.
-    dynamic: Option<Header>,
+    dynamic: Option<Arc<Header>>,
     meta: Meta,
     /// Where the next block goes, once that was looked for.
     end: Option<u64>,
@@ -41,7 +41,7 @@ impl Vhd {
         let footer = read_footer(&*store)?;
         let dynamic = match footer.kind {
             header::FIXED => None,
-            _ => Some(Header::read(&*store, &footer)?),
+            _ => Some(Arc::new(Header::read(&*store, &footer)?)),
         };
         let stored = if dynamic.is_none() { footer.size } else { 0 };
         if stored.checked_add(SECTOR).is_none_or(|n| n > store.len()) {
@@ -72,7 +72,7 @@ impl Vhd {
     }
 
     /// What is at `offset` within one block of a dynamic image.
-    fn lookup(&mut self, h: &Header, offset: u64, len: u64) -> Result<Extent> {
+    fn find(&mut self, h: &Header, offset: u64, len: u64) -> Result<Extent> {
         let within = offset % h.block;
         let left = (h.block - within).min(len);
         let Some(start) = self.block_at(offset / h.block)? else {
@@ -155,22 +155,11 @@ impl Format for Vhd {
         self.dynamic.as_ref().map_or(0, |h| h.block)
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let Some(h) = self.dynamic.clone() else {
-            return Ok(Extent { len, place: Where::Data { file: 0, pos: offset } });
-        };
-        let mut extent = self.lookup(&h, offset, len)?;
-        for _ in 0..MOST_JOINED {
-            if extent.len == len || extent.place != Where::Parent {
-                break;
-            }
-            let next = self.lookup(&h, offset + extent.len, len - extent.len)?;
-            if next.place != Where::Parent {
-                break;
-            }
-            extent.len += next.len;
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
+        match self.dynamic.clone() {
+            Some(h) => self.find(&h, offset, len),
+            None => Ok(Extent { len, place: Where::Data { file: 0, pos: offset } }),
         }
-        Ok(extent)
     }
 
     fn target(&mut self, offset: u64, len: u64) -> Result<Target> {

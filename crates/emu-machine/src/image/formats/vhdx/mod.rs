@@ -28,8 +28,6 @@ const FULL: u64 = 6;
 const PARTIAL: u64 = 7;
 /// Sectors whose bits a bitmap block holds.
 const BITS: u64 = 1 << 23;
-/// Blocks that are joined to one extent at most.
-const MOST_JOINED: u32 = 64;
 
 /// How many entries the block table has, and which is which.
 #[derive(Clone, Copy, Debug)]
@@ -132,24 +130,6 @@ impl Vhdx {
         (bit / 8, 1 << (bit % 8))
     }
 
-    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let (block, within) = (offset / self.m.block, offset % self.m.block);
-        let len = (self.m.block - within).min(len);
-        let index = self.layout.payload(block);
-        let entry = self.entry(index)?;
-        let place = match entry & 7 {
-            ABSENT => Where::Parent,
-            UNDEFINED | ZERO | UNMAPPED => Where::Zero,
-            FULL => Where::Data { file: 0, pos: self.position(index, entry)? + within },
-            PARTIAL if self.m.has_parent => return self.lookup_partial(index, entry, offset, len),
-            other => {
-                let at = self.regions[0].0 + index * 8;
-                return Err(self.bad("block allocation table", at, format!("block {block} has the state {other}")));
-            }
-        };
-        Ok(Extent { len, place })
-    }
-
     /// Sectors with the same bit as the first.
     fn lookup_partial(&mut self, index: u64, entry: u64, offset: u64, len: u64) -> Result<Extent> {
         let pos = self.position(index, entry)? + offset % self.m.block;
@@ -234,23 +214,22 @@ impl Format for Vhdx {
         self.m.block
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let mut extent = self.lookup(offset, len)?;
-        for _ in 0..MOST_JOINED {
-            if extent.len == len {
-                break;
+    fn lookup(&mut self, offset: u64, len: u64) -> Result<Extent> {
+        let (block, within) = (offset / self.m.block, offset % self.m.block);
+        let len = (self.m.block - within).min(len);
+        let index = self.layout.payload(block);
+        let entry = self.entry(index)?;
+        let place = match entry & 7 {
+            ABSENT => Where::Parent,
+            UNDEFINED | ZERO | UNMAPPED => Where::Zero,
+            FULL => Where::Data { file: 0, pos: self.position(index, entry)? + within },
+            PARTIAL if self.m.has_parent => return self.lookup_partial(index, entry, offset, len),
+            other => {
+                let at = self.regions[0].0 + index * 8;
+                return Err(self.bad("block allocation table", at, format!("block {block} has the state {other}")));
             }
-            let next = self.lookup(offset + extent.len, len - extent.len)?;
-            let follows = match (extent.place, next.place) {
-                (Where::Data { pos, .. }, Where::Data { pos: p, .. }) => pos + extent.len == p,
-                (a, b) => a == b,
-            };
-            if !follows {
-                break;
-            }
-            extent.len += next.len;
-        }
-        Ok(extent)
+        };
+        Ok(Extent { len, place })
     }
 
     fn target(&mut self, offset: u64, len: u64) -> Result<Target> {

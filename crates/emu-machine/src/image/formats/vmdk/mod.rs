@@ -11,23 +11,30 @@ mod stream;
 use super::super::ImageError;
 use super::super::files::Files;
 use super::super::format::{
-    Extent, Findings, Fix, Format, Identity, Kind, NewParent, ParentRef, Result, Target, Where,
+    Extent, Findings, Fix, Format, Identity, Kind, NewParent, Packer, ParentRef, Result, Target, Where,
 };
+use super::super::meta::Meta;
 use super::super::store::Store;
 use super::vhd::portable;
 pub(crate) use create::{Create, PART, SUBFORMATS, create};
 use descriptor::{Descriptor, ExtentKind, NO_PARENT};
 use sparse::{SECTOR, Sparse};
-use stream::Stream;
-
-/// Grains that are joined to one extent at most.
-const MOST_JOINED: u32 = 128;
+use stream::{GrainPacker, Stream};
 
 /// An extent: where its bytes are.
 enum Part {
     Flat { file: usize, offset: u64 },
     Zero,
     Sparse(Box<Sparse>),
+}
+
+impl Part {
+    fn meta(&self) -> Option<&Meta> {
+        if let Part::Sparse(sparse) = self { Some(&sparse.meta) } else { None }
+    }
+    fn meta_mut(&mut self) -> Option<&mut Meta> {
+        if let Part::Sparse(sparse) = self { Some(&mut sparse.meta) } else { None }
+    }
 }
 
 /// An open image.
@@ -39,6 +46,8 @@ pub(crate) struct Vmdk {
     parts: Vec<Part>,
     /// Where each part begins, in bytes, and the end.
     starts: Vec<u64>,
+    /// The part that was used last.
+    used: usize,
     writable: bool,
     writing: bool,
     stream: Option<Stream>,
@@ -67,6 +76,7 @@ impl Vmdk {
             descriptor: None,
             parts: Vec::new(),
             starts: vec![0],
+            used: 0,
             writable: true,
             writing: false,
             stream: None,
@@ -147,19 +157,22 @@ impl Vmdk {
         (part, offset - self.starts[part], self.starts[part + 1] - offset)
     }
 
-    fn has_parent(&self) -> bool {
-        self.descriptor.as_ref().is_some_and(|(d, ..)| d.parent_cid.is_some())
+    /// [`Vmdk::find`], of a part that is used now: all parts share one cache's room.
+    fn part_for(&mut self, offset: u64) -> (usize, u64, u64) {
+        let found = self.find(offset);
+        if found.0 != self.used {
+            if let Some(Part::Sparse(last)) = self.parts.get_mut(self.used) {
+                last.forget_unpacked();
+            }
+            self.used = found.0;
+            let before = self.parts[..found.0].iter().filter(|p| p.meta().is_some()).count();
+            Meta::share(self.parts.iter_mut().filter_map(Part::meta_mut), before);
+        }
+        found
     }
 
-    fn lookup(&mut self, offset: u64) -> Result<Extent> {
-        let (part, at, left) = self.find(offset);
-        let mut extent = match &mut self.parts[part] {
-            Part::Flat { file, offset } => Extent { len: left, place: Where::Data { file: *file, pos: *offset + at } },
-            Part::Zero => Extent { len: left, place: Where::Zero },
-            Part::Sparse(sparse) => sparse.lookup(&*self.stores[sparse.file], at)?,
-        };
-        extent.len = extent.len.min(left);
-        Ok(extent)
+    fn has_parent(&self) -> bool {
+        self.descriptor.as_ref().is_some_and(|(d, ..)| d.parent_cid.is_some())
     }
 
     /// Before the first write the content id changes, so that children know.
@@ -215,28 +228,19 @@ impl Format for Vmdk {
         self.parts.iter().find_map(|p| if let Part::Sparse(s) = p { Some(s.grain) } else { None }).unwrap_or(0)
     }
 
-    fn locate(&mut self, offset: u64, len: u64) -> Result<Extent> {
-        let mut extent = self.lookup(offset)?;
-        for _ in 0..MOST_JOINED {
-            if extent.len >= len || extent.place == Where::Packed {
-                break;
-            }
-            let next = self.lookup(offset + extent.len)?;
-            let follows = match (extent.place, next.place) {
-                (Where::Data { file, pos }, Where::Data { file: f, pos: p }) => file == f && pos + extent.len == p,
-                (a, b) => a == b,
-            };
-            if !follows {
-                break;
-            }
-            extent.len += next.len;
-        }
-        extent.len = extent.len.min(len);
+    fn lookup(&mut self, offset: u64, _: u64) -> Result<Extent> {
+        let (part, at, left) = self.part_for(offset);
+        let mut extent = match &mut self.parts[part] {
+            Part::Flat { file, offset } => Extent { len: left, place: Where::Data { file: *file, pos: *offset + at } },
+            Part::Zero => Extent { len: left, place: Where::Zero },
+            Part::Sparse(sparse) => sparse.lookup(&*self.stores[sparse.file], at)?,
+        };
+        extent.len = extent.len.min(left);
         Ok(extent)
     }
 
     fn read_packed(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let (part, at, _) = self.find(offset);
+        let (part, at, _) = self.part_for(offset);
         match &mut self.parts[part] {
             Part::Sparse(sparse) => sparse.unpack(&*self.stores[sparse.file], at, buf),
             _ => Err(self.stores[0].no_way("only sparse extents are compressed")),
@@ -246,7 +250,7 @@ impl Format for Vmdk {
     fn target(&mut self, offset: u64, len: u64) -> Result<Target> {
         self.begin_writing()?;
         let has_parent = self.has_parent();
-        let (part, at, left) = self.find(offset);
+        let (part, at, left) = self.part_for(offset);
         let len = len.min(left);
         let sparse = match &mut self.parts[part] {
             Part::Flat { file, offset: start } => {
@@ -280,7 +284,7 @@ impl Format for Vmdk {
     }
 
     fn link(&mut self, target: &Target) -> Result<()> {
-        let (part, at, _) = self.find(target.from);
+        let (part, at, _) = self.part_for(target.from);
         let Part::Sparse(sparse) = &mut self.parts[part] else { return Ok(()) };
         let store = &*self.stores[sparse.file];
         let end = (at + (target.to - target.from)).min(sparse.capacity.next_multiple_of(sparse.grain));
@@ -299,7 +303,7 @@ impl Format for Vmdk {
     fn zero(&mut self, offset: u64, len: u64) -> Result<u64> {
         self.begin_writing()?;
         let has_parent = self.has_parent();
-        let (part, at, left) = self.find(offset);
+        let (part, at, left) = self.part_for(offset);
         let Part::Sparse(sparse) = &mut self.parts[part] else { return Ok(0) };
         let whole = sparse.grain.min(sparse.capacity - at);
         if at % sparse.grain != 0 || len.min(left) < whole || sparse.is_compressed() {
@@ -309,21 +313,23 @@ impl Format for Vmdk {
         Ok(if done { whole.min(left) } else { 0 })
     }
 
-    fn write_packed(&mut self, offset: u64, bytes: &[u8]) -> Result<bool> {
+    fn packer(&self) -> Result<Box<dyn Packer>> {
+        match &self.parts[..] {
+            [Part::Sparse(sparse)] if sparse.is_compressed() => Ok(Box::new(GrainPacker::new(sparse.grain))),
+            _ => Err(self.stores[0].no_way("only subformat=streamOptimized has compression")),
+        }
+    }
+    fn write_packed(&mut self, offset: u64, packed: &[u8]) -> Result<()> {
         self.begin_writing()?;
-        let (Some(Part::Sparse(sparse)), 1) = (self.parts.first(), self.parts.len()) else {
+        let Some(Part::Sparse(sparse)) = self.parts.first() else {
             return Err(self.stores[0].no_way("only subformat=streamOptimized has compression"));
         };
-        if !sparse.is_compressed() {
-            return Err(self.stores[0].no_way("only subformat=streamOptimized has compression"));
-        }
         let store = &*self.stores[0];
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => none.insert(Stream::begin(sparse, store)?),
         };
-        stream.add(sparse, store, offset, bytes)?;
-        Ok(true)
+        stream.add(sparse, store, offset, packed)
     }
     fn only_packed(&self) -> bool {
         self.parts.iter().any(|p| matches!(p, Part::Sparse(s) if s.is_compressed()))
@@ -346,8 +352,7 @@ impl Format for Vmdk {
         Ok(())
     }
     fn is_full(&self) -> bool {
-        // Each part has a cache of its own; together they stay small.
-        self.parts.iter().any(|p| matches!(p, Part::Sparse(s) if s.meta.is_full()))
+        Meta::are_full(self.parts.iter().filter_map(Part::meta))
     }
 
     fn parent(&self) -> Option<ParentRef> {
@@ -379,8 +384,9 @@ impl Format for Vmdk {
     }
     fn check(&mut self, fix: Fix) -> Result<Findings> {
         let mut found = Findings::default();
-        for part in &mut self.parts {
-            if let Part::Sparse(sparse) = part {
+        for i in 0..self.parts.len() {
+            self.part_for(self.starts[i]);
+            if let Part::Sparse(sparse) = &mut self.parts[i] {
                 sparse.check(&*self.stores[sparse.file], fix, &mut found)?;
             }
         }

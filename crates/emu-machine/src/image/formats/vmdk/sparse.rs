@@ -224,6 +224,11 @@ impl Sparse {
         Ok(())
     }
 
+    /// Frees the memory of the grain that was unpacked last.
+    pub(super) fn forget_unpacked(&mut self) {
+        self.unpacked = (0, Vec::new());
+    }
+
     /// Takes `len` bytes at the end of the file.
     fn take(&mut self, store: &dyn Store, len: u64) -> Result<u64> {
         let at = self.next.unwrap_or_else(|| store.len().max(self.overhead)).next_multiple_of(self.grain);

@@ -3,7 +3,7 @@
 
 use flate2::{Compress, FlushCompress};
 
-use super::super::super::format::Result;
+use super::super::super::format::{Packer, Result};
 use super::super::super::store::Store;
 use super::create::hosted_header;
 use super::sparse::{SECTOR, Sparse};
@@ -22,7 +22,6 @@ pub(super) struct Stream {
     number: u64,
     /// The end of what was written of the disk.
     done: u64,
-    tool: Compress,
 }
 
 /// A marker that is not a grain's: sectors that follow, and their kind.
@@ -46,12 +45,11 @@ impl Stream {
             table: vec![0; sparse.entries as usize],
             number: 0,
             done: 0,
-            tool: Compress::new(flate2::Compression::default(), true),
         })
     }
 
-    /// Adds the grain at `offset`.
-    pub(super) fn add(&mut self, sparse: &Sparse, store: &dyn Store, offset: u64, bytes: &[u8]) -> Result<()> {
+    /// Adds the grain at `offset`, compressed.
+    pub(super) fn add(&mut self, sparse: &Sparse, store: &dyn Store, offset: u64, packed: &[u8]) -> Result<()> {
         if offset < self.done || !offset.is_multiple_of(sparse.grain) {
             return Err(store.no_way("a streamOptimized image is written once, from its beginning to its end"));
         }
@@ -60,17 +58,10 @@ impl Stream {
             self.end_table(store)?;
             self.number = grain / sparse.entries;
         }
-        let mut padded = bytes.to_vec();
-        padded.resize(sparse.grain as usize, 0);
-        let mut out = vec![0; 12 + padded.len() + padded.len() / 8 + 128];
-        self.tool.reset();
-        let done = self.tool.compress(&padded, &mut out[12..], FlushCompress::Finish);
-        done.map_err(|_| store.no_way("a grain could not be compressed"))?;
-        let len = self.tool.total_out();
-        out[..8].copy_from_slice(&(offset / SECTOR).to_le_bytes());
-        out[8..12].copy_from_slice(&(len as u32).to_le_bytes());
-        out.truncate((12 + len).next_multiple_of(SECTOR) as usize);
-        out[12 + len as usize..].fill(0);
+        let mut out = (offset / SECTOR).to_le_bytes().to_vec();
+        out.extend_from_slice(&(packed.len() as u32).to_le_bytes());
+        out.extend_from_slice(packed);
+        out.resize(out.len().next_multiple_of(SECTOR as usize), 0);
         self.table[(grain % sparse.entries) as usize] = self.sector(store)?;
         self.put(store, &out)?;
         self.done = offset + sparse.grain;
@@ -116,5 +107,30 @@ impl Stream {
         self.put(store, &header)?;
         self.put(store, &marker(0, 0))?;
         store.flush()
+    }
+}
+
+/// Compresses grains.
+pub(super) struct GrainPacker {
+    grain: usize,
+    tool: Compress,
+}
+
+impl GrainPacker {
+    pub(super) fn new(grain: u64) -> GrainPacker {
+        GrainPacker { grain: grain as usize, tool: Compress::new(flate2::Compression::default(), true) }
+    }
+}
+
+impl Packer for GrainPacker {
+    /// Grains are always stored compressed, even if that makes them larger.
+    fn pack(&mut self, block: &[u8]) -> Option<Vec<u8>> {
+        let mut padded = block.to_vec();
+        padded.resize(self.grain, 0);
+        let mut out = vec![0; padded.len() + padded.len() / 8 + 128];
+        self.tool.reset();
+        self.tool.compress(&padded, &mut out, FlushCompress::Finish).ok()?;
+        out.truncate(self.tool.total_out() as usize);
+        Some(out)
     }
 }
