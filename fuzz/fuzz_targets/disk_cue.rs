@@ -1,13 +1,12 @@
 //! See [`emu_fuzz::disk_image`].
 #![cfg_attr(fuzzing, no_main)]
 
-use emu_fuzz::disk_image;
 use emu_machine::image::Kind;
 
 #[cfg(fuzzing)]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| disk_image(Kind::Cue, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| emu_fuzz::disk_image(Kind::Cue, data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    emu_fuzz::without_fuzzer(|data| disk_image(Kind::Cue, data))
+    emu_fuzz::disk_image_without_fuzzer(Kind::Cue)
 }

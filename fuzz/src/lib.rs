@@ -1,11 +1,13 @@
 //! What the fuzz targets do with their bytes. None of it may panic, hang, or allocate without bound.
 
 mod cpu;
+mod disk;
 mod state;
 
 use std::path::PathBuf;
 
 pub use cpu::cpu_block;
+pub use disk::{disk_image, disk_image_without_fuzzer, seeds};
 pub use state::state_load;
 
 /// A `machine.toml`.
@@ -24,47 +26,6 @@ pub fn disk_probe(data: &[u8]) {
     let _ = emu_machine::image::probe(head, data.len() as u64);
     let files = KernelFiles { image: data.to_vec(), ..KernelFiles::default() };
     let _ = plan(&files, &pc_memory_map(64 << 20));
-}
-
-/// A disk image of this format: opened, read, checked, repaired, written. A good image comes first in a seed corpus, since
-/// random bytes seldom pass a header.
-pub fn disk_image(kind: emu_machine::image::Kind, data: &[u8]) {
-    emu_machine::image::exercise(data, Some(kind));
-}
-
-/// [`disk_image`] without a fuzzer: on the files that the command line names, else on a good image of the format with
-/// bytes changed at random, the same ones every time.
-pub fn disk_image_without_fuzzer(kind: emu_machine::image::Kind) -> std::io::Result<()> {
-    use emu_machine::image::ops::{NewImage, create};
-    use emu_machine::image::{Disk, Options};
-    if std::env::args_os().nth(1).is_some() {
-        return without_fuzzer(|data| disk_image(kind, data));
-    }
-    let path = std::env::temp_dir().join(format!("emu-fuzz-{}-{kind}.img", std::process::id()));
-    create(&path, &NewImage::new(kind, 1 << 20)).map_err(std::io::Error::other)?;
-    let mut disk = Disk::open(&path, &Options { write: true, ..Options::default() }).map_err(std::io::Error::other)?;
-    disk.write(4096, &[7; 100_000]).map_err(std::io::Error::other)?;
-    drop(disk);
-    let good = std::fs::read(&path)?;
-    std::fs::remove_file(&path)?;
-    let mut random = Random(1);
-    for round in 0..ROUNDS {
-        let mut data = good.clone();
-        for _ in 0..1 + random.next() % 8 {
-            // Mostly near the beginning, where headers and tables are.
-            let range = if random.next() % 4 == 0 { data.len() } else { data.len().min(4096) };
-            let at = random.next() as usize % range;
-            data[at] = random.next() as u8;
-        }
-        if random.next() % 8 == 0 {
-            data.truncate(random.next() as usize % data.len());
-        }
-        if let Err(panic) = std::panic::catch_unwind(|| disk_image(kind, &data)) {
-            std::fs::write(format!("crash-{round}"), data)?;
-            std::panic::resume_unwind(panic);
-        }
-    }
-    Ok(())
 }
 
 /// Runs `target` without a fuzzer: on the files that the command line names, else on pseudo-random bytes, the same
@@ -92,10 +53,10 @@ pub fn without_fuzzer(target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) -> std
 const ROUNDS: usize = 2000;
 
 /// xorshift64*.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -14,6 +14,7 @@ mod files;
 mod format;
 mod formats;
 mod geometry;
+mod marks;
 mod memory;
 mod meta;
 #[cfg(test)]

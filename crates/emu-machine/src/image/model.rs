@@ -256,6 +256,58 @@ pub(crate) fn survives_damage(shelf: &Shelf, name: &str, file: &str, rounds: u64
     }
 }
 
+/// A file that ends too early, anywhere: one error that names file, structure and offset, or a check that finds it, or
+/// all contents. What `slack` bytes before the end held may read as zeros, for formats whose last block may be short.
+pub(crate) fn truncations_are_noticed(new: &NewImage, slack: u64) {
+    let mut shelf = Shelf::default();
+    shelf.make("a.001", new, None);
+    let mut disk = shelf.open("a.001", true);
+    let size = disk.size();
+    let step = (size / 24).next_multiple_of(512);
+    (0..size - step).step_by(step as usize * 2).for_each(|at| disk.write(at, &vec![0xA5; step as usize]).unwrap());
+    disk.flush().unwrap();
+    let whole = contents(&mut disk);
+    drop(disk);
+    let bytes = shelf.named("a.001").bytes();
+    let is_clear = |e: &super::ImageError, cut: usize| {
+        let text = e.to_string();
+        let clear = text.contains(" at 0x") || text.contains("empty") || text.contains("truncated");
+        assert!(text.starts_with("a.001") && clear && !text.contains('\n'), "cut at {cut}: {text}");
+    };
+    let cuts = (0..bytes.len()).step_by((bytes.len() / 400).max(256)).chain([bytes.len() - 1]);
+    for cut in cuts.filter(|c| *c < bytes.len()) {
+        let left = Shelf(vec![Memory::new("a.001", bytes[..cut].to_vec())]);
+        let options = Options { format: Some(new.kind), ..Options::default() };
+        let mut files = Files::shelf(left.0.iter().cloned());
+        let mut disk = match Disk::open_with(Path::new("a.001"), &options, &mut files) {
+            Ok(disk) => disk,
+            Err(e) => {
+                is_clear(&e, cut);
+                continue;
+            }
+        };
+        match disk.check(Fix::Nothing) {
+            Ok(Some(found)) if found.error_count > 0 => continue,
+            Ok(_) => {}
+            Err(e) => {
+                is_clear(&e, cut);
+                continue;
+            }
+        }
+        let mut got = vec![0; size as usize];
+        if let Err(e) = disk.read(0, &mut got) {
+            is_clear(&e, cut);
+            continue;
+        }
+        let lost = got.iter().zip(&whole).filter(|(a, b)| a != b).count() as u64;
+        assert!(
+            lost == 0 || lost <= slack,
+            "cut at {cut} of {}: {lost} bytes are gone, and nobody says so",
+            bytes.len()
+        );
+    }
+}
+
 /// A full disk: the error comes out, and what was flushed before is still there.
 pub(crate) fn survives_a_full_disk(new: &NewImage) {
     for room in (0..40).step_by(3) {

@@ -1,9 +1,14 @@
 //! CDs as raw sectors: a `.bin` of 2352 bytes per sector, alone or with its cue sheet [ECMA-130 14, CDRWIN].
 //!
-//! The disk is the first data track, as sectors of 2048 bytes. Left out: audio, subchannels, and writing.
+//! The disk is the first data track, as sectors of 2048 bytes. New images have such a track alone, as MODE1/2048, which is
+//! written like a raw file. Left out: audio, subchannels, and writing raw sectors: each carries an error correction of its
+//! data, and a CD drive never writes.
 
-use super::super::files::Files;
-use super::super::format::{Extent, Findings, Fix, Format, Kind, Result, Where};
+use std::path::Path;
+
+use super::super::ImageError;
+use super::super::files::{Files, Maker};
+use super::super::format::{Extent, Findings, Fix, Format, Kind, Result, Target, Where};
 use super::super::store::Store;
 
 /// Bytes of data in a sector.
@@ -109,7 +114,7 @@ fn frames(text: &str) -> Option<u64> {
 }
 
 impl Cue {
-    pub(crate) fn open(store: Box<dyn Store>, files: &mut Files) -> Result<Cue> {
+    pub(crate) fn open(store: Box<dyn Store>, files: &mut Files, write: bool) -> Result<Cue> {
         let head: [u8; 16] = store.read_array(0)?;
         if head[..12] == SYNC {
             let skip = match head[15] {
@@ -125,7 +130,7 @@ impl Cue {
         }
         let text = String::from_utf8_lossy(&store.read_vec(0, store.len() as usize)?).into_owned();
         let sheet = parse(&text).map_err(|why| store.bad(Kind::Cue, "cue sheet", 0, why))?;
-        let bin = files.named(store.path(), &sheet.file, false)?;
+        let bin = files.named(store.path(), &sheet.file, write)?;
         let (sector, skip) = layout(&sheet.mode).expect("the parser knows it");
         let (first, in_file) = (sheet.start.expect("the parser has it"), bin.len() / sector);
         let end = sheet.end.unwrap_or(in_file);
@@ -168,8 +173,16 @@ impl Format for Cue {
         let left = if t.sector == DATA { len } else { (DATA - within).min(len) };
         Ok(Extent { len: left, place: Where::Data { file: usize::from(self.bin.is_some()), pos } })
     }
+    fn target(&mut self, offset: u64, len: u64) -> Result<Target> {
+        if self.track.sector != DATA || self.bin.is_none() {
+            let why = "raw CD sectors carry an error correction of their data, so they are not written: \
+                       make a copy with emu disk convert -O cue or -O raw";
+            return Err(self.sheet.no_way(why));
+        }
+        Ok(Target { file: 1, pos: self.track.start + offset, from: offset, to: offset + len, zeroed: false })
+    }
     fn flush(&mut self) -> Result<()> {
-        Ok(())
+        self.store(1).flush()
     }
     fn facts(&self) -> Vec<(&'static str, String)> {
         vec![("sector size", self.track.sector.to_string()), ("sectors", self.track.sectors.to_string())]
@@ -180,6 +193,24 @@ impl Format for Cue {
     fn check(&mut self, _: Fix) -> Result<Findings> {
         Ok(Findings::default())
     }
+}
+
+/// Makes a sheet, and beside it a `.bin` with one data track of `size` bytes.
+pub(crate) fn create(path: &Path, size: u64, maker: &mut Maker) -> Result<()> {
+    let no_way = |why: &str| ImageError::NoWay { path: path.to_owned(), why: why.to_owned().into() };
+    if size == 0 || !size.is_multiple_of(DATA) || size / DATA > 450_000 {
+        return Err(no_way("a CD has whole sectors of 2048 bytes, and at most 99 minutes of them"));
+    }
+    let bin = path.with_extension("bin");
+    let name = bin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if bin == path || name.contains('"') {
+        return Err(no_way("a cue sheet is named like x.cue, beside x.bin"));
+    }
+    maker.make(&bin)?.resize(size)?;
+    let text = format!("FILE \"{name}\" BINARY\r\n  TRACK 01 MODE1/2048\r\n    INDEX 01 00:00:00\r\n");
+    let sheet = maker.make(path)?;
+    sheet.write(0, text.as_bytes())?;
+    sheet.flush()
 }
 
 #[cfg(test)]
@@ -230,5 +261,17 @@ mod tests {
         assert!(shelf.try_open("a.cue", false).unwrap_err().to_string().contains("truncated"));
         let shelf = Shelf(vec![Memory::new("a.cue", sheet.into())]);
         assert!(shelf.try_open("a.cue", false).unwrap_err().to_string().starts_with("a.bin: "));
+    }
+
+    #[test]
+    fn new_images_are_written_like_raw_files() {
+        use super::super::super::model::writes_read_back;
+        use super::super::super::ops::NewImage;
+        let mut shelf = Shelf::default();
+        shelf.make("a.cue", &NewImage::new(Kind::Cue, 40 * 2048), None);
+        writes_read_back(&shelf, "a.cue", 30);
+        let shelf = Shelf(vec![Memory::new("a.bin", raw_sectors(3, 1, 16))]);
+        let error = shelf.open("a.bin", true).write(0, &[1; 2048]).unwrap_err().to_string();
+        assert!(error.contains("error correction"), "{error}");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn open(
         Kind::Vhdx => Box::new(vhdx::Vhdx::open(store, write)?),
         Kind::Vdi => Box::new(vdi::Vdi::open(store, files)?),
         Kind::Imd => Box::new(imd::Imd::open(store)?),
-        Kind::Cue => Box::new(cue::Cue::open(store, files)?),
+        Kind::Cue => Box::new(cue::Cue::open(store, files, write)?),
     })
 }
 

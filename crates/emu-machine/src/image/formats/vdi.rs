@@ -8,6 +8,7 @@ use super::super::files::Files;
 use super::super::format::{
     Extent, Findings, Fix, Format, Identity, Kind, NewParent, ParentRef, Result, Target, Where,
 };
+use super::super::marks::Marks;
 use super::super::meta::{Meta, Rank};
 use super::super::store::Store;
 
@@ -247,7 +248,7 @@ impl Format for Vdi {
         if fix != Fix::Nothing {
             self.begin_writing()?;
         }
-        let mut owners = std::collections::BTreeMap::new();
+        let mut taken = Marks::default();
         for index in 0..self.blocks {
             let entry = self.entry(index)?;
             if entry >= DISCARDED {
@@ -258,16 +259,25 @@ impl Format for Vdi {
                 self.fix(index, fix, &mut found)?;
                 continue;
             }
-            if let Some(first) = owners.insert(entry, index) {
-                found.error(format!("blocks {first} and {index} are both said to be number {entry}"));
+            if !taken.add(entry.into()) {
+                found.error(format!("block {index} is said to be number {entry}, as another is"));
                 self.fix(index, fix, &mut found)?;
                 continue;
             }
             found.allocated += 1;
+            let used = self.block.min(self.size.saturating_sub(index * self.block));
+            let end = self.data + u64::from(entry) * self.block + used;
+            if end > self.store.len() {
+                found.error(format!("block {index} is cut off by the end of the file: its rest reads as zeros"));
+                if fix == Fix::All {
+                    self.store.resize(end)?;
+                    found.fixed += 1;
+                }
+            }
         }
-        found.leaks = self.taken.saturating_sub(owners.len() as u64);
+        found.leaks = self.taken.saturating_sub(taken.len());
         found.leaked_bytes = found.leaks * self.block;
-        let last = owners.last_key_value().map_or(0, |(e, _)| u64::from(*e) + 1);
+        let last = taken.last().map_or(0, |n| n + 1);
         if fix != Fix::Nothing && last < self.taken {
             // Blocks at the end that nothing points to.
             found.fixed += self.taken - last;
@@ -283,7 +293,7 @@ impl Format for Vdi {
             self.flush()?;
         }
         // Holes between blocks stay: the next writes would have to move others.
-        found.leaks = if last == owners.len() as u64 { found.leaks } else { 0 };
+        found.leaks = if last == taken.len() { found.leaks } else { 0 };
         found.leaked_bytes = found.leaks * self.block;
         found.end = self.data + self.taken * self.block;
         Ok(found)
@@ -389,7 +399,7 @@ pub(crate) fn create(store: &dyn Store, c: &Create) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{chains, everything};
+    use super::super::super::model::{chains, everything, truncations_are_noticed};
     use super::super::super::ops::NewImage;
     use super::*;
 
@@ -397,6 +407,7 @@ mod tests {
     fn dynamic_and_static_images() {
         everything(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", "64K"));
         everything(&NewImage::new(Kind::Vdi, 2 << 20).with("static", "on"));
+        truncations_are_noticed(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", "64K"), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::super::disk::{Disk, Options};
 use super::super::files::{Maker, Parents};
 use super::super::format::{Kind, NewParent, Result};
 use super::super::formats::qcow2::{self, Compression};
-use super::super::formats::{split, vdi, vhd, vhdx, vmdk};
+use super::super::formats::{cue, imd, split, vdi, vhd, vhdx, vmdk};
 use crate::config::{parse_size, suggestion};
 
 /// A new image.
@@ -180,10 +180,17 @@ pub(crate) fn create_with(path: &Path, new: &NewImage, parent: Option<NewParent>
             c.end()?;
             vdi::create(&*maker.make(path)?, &how)
         }
-        other => Err(ImageError::NoWay {
-            path: path.to_owned(),
-            why: format!("images of format {other} are only read").into(),
-        }),
+        Kind::Imd | Kind::Cue if parent.is_some() => {
+            Err(ImageError::NoWay { path: path.to_owned(), why: "diskettes and CDs have no parents".into() })
+        }
+        Kind::Imd => {
+            c.end()?;
+            imd::create(&*maker.make(path)?, size)
+        }
+        Kind::Cue => {
+            c.end()?;
+            cue::create(path, size, maker)
+        }
     }
 }
 

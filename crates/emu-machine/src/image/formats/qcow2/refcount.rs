@@ -100,6 +100,11 @@ impl Qcow2 {
         let new = if up { old.checked_add(1).filter(|n| *n <= self.most_refs()) } else { old.checked_sub(1) };
         let Some(new) = new else {
             let at = cluster << self.h.cluster_bits;
+            if up {
+                let bits = 1 << self.h.refcount_order;
+                let why = format!("its reference counts of {bits} bits can't count more uses: convert it with more");
+                return Err(self.store.no_way(why));
+            }
             let why = format!("the reference count of a cluster is {old}: run emu disk repair");
             return Err(self.store.bad(Kind::Qcow2, "cluster", at, why));
         };

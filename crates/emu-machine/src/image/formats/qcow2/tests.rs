@@ -1,5 +1,5 @@
 use super::super::super::format::Kind;
-use super::super::super::model::{chains, everything};
+use super::super::super::model::{chains, everything, truncations_are_noticed};
 use super::super::super::ops::NewImage;
 
 fn new(options: &[(&str, &str)]) -> NewImage {
@@ -33,4 +33,11 @@ fn chains_of_parents() {
     chains(Kind::Qcow2, 1 << 20, &[], 3);
     chains(Kind::Qcow2, 1 << 20, &[("compat", "0.10"), ("cluster_size", "4K")], 3);
     chains(Kind::Qcow2, 1 << 20, &[("extended_l2", "on")], 3);
+}
+
+#[test]
+fn truncations() {
+    truncations_are_noticed(&new(&[("cluster_size", "4K")]), 4096);
+    truncations_are_noticed(&new(&[("extended_l2", "on"), ("cluster_size", "16K")]), 16384);
+    truncations_are_noticed(&new(&[("compat", "0.10"), ("cluster_size", "512")]), 512);
 }

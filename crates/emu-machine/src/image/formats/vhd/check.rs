@@ -26,6 +26,16 @@ impl Vhd {
             }
             found.allocated += 1;
             starts.push((start, index));
+            let used = h.block.min(self.footer.size.saturating_sub(index * h.block));
+            if start + h.bitmap + used > self.store.len() {
+                found.error(format!(
+                    "block {index} at {start:#x} is cut off by the end of the file: its rest is not in the file"
+                ));
+                if fix == Fix::All {
+                    self.store.resize(start + h.bitmap + h.block)?;
+                    found.fixed += 1;
+                }
+            }
         }
         starts.sort_unstable();
         for pair in starts.windows(2) {

@@ -223,12 +223,14 @@ impl Vhd {
 #[cfg(test)]
 mod tests {
     use super::super::super::super::format::Kind;
-    use super::super::super::super::model::{chains, everything};
+    use super::super::super::super::model::{chains, everything, truncations_are_noticed};
     use super::super::super::super::ops::NewImage;
 
     #[test]
     fn dynamic_images() {
         everything(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "256K"));
+        truncations_are_noticed(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "64K"), 0);
+        truncations_are_noticed(&NewImage::new(Kind::Vhd, 2 << 20).with("subformat", "fixed"), 0);
     }
 
     #[test]

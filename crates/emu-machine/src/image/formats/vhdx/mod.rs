@@ -14,6 +14,7 @@ use super::super::ImageError;
 use super::super::format::{
     Extent, Findings, Fix, Format, Identity, Kind, NewParent, ParentRef, Result, Target, Where,
 };
+use super::super::marks::Marks;
 use super::super::meta::{Meta, Rank};
 use super::super::store::Store;
 pub(crate) use create::{Create, create};
@@ -322,9 +323,13 @@ impl Format for Vhdx {
         if fix != Fix::Nothing {
             self.begin_writing()?;
         }
-        let mut owners = std::collections::BTreeMap::new();
+        let mut taken = Marks::default();
         let mut end = self.regions.iter().map(|r| r.0 + r.1).max().unwrap_or(0);
         end = end.max(self.header.log.0.saturating_add(self.header.log.1)).min(self.store.len());
+        let log = (self.header.log.0, self.header.log.1.min(self.store.len()));
+        for (at, len) in self.regions.into_iter().chain([(0, MIB), log]) {
+            taken.add_range(at / MIB, len.div_ceil(MIB));
+        }
         for index in 0..self.layout.entries {
             let is_bitmap = (index + 1) % (self.layout.ratio + 1) == 0;
             let entry = self.entry(index)?;
@@ -334,11 +339,11 @@ impl Format for Vhdx {
             }
             let pos = entry >> 20 << 20;
             let len = if is_bitmap { MIB } else { self.m.block };
-            let wrong = match owners.insert(pos, index) {
-                _ if self.position(index, entry).is_err() => Some("is not in the file".to_owned()),
-                _ if state == PARTIAL && (is_bitmap || !self.m.has_parent) => Some("can't be partial".to_owned()),
-                Some(first) => Some(format!("is that of entry {first} too")),
-                None => None,
+            let wrong = match () {
+                () if self.position(index, entry).is_err() => Some("is not in the file"),
+                () if state == PARTIAL && (is_bitmap || !self.m.has_parent) => Some("can't be partial"),
+                () if !taken.add_range(pos / MIB, len / MIB) => Some("lies on another, or on tables"),
+                () => None,
             };
             if let Some(wrong) = wrong {
                 found.error(format!("entry {index}: its block at {pos:#x} {wrong}"));
@@ -350,6 +355,16 @@ impl Format for Vhdx {
             }
             found.allocated += u64::from(!is_bitmap);
             end = end.max(pos + len);
+            if pos + len > self.store.len() {
+                found.error(format!(
+                    "entry {index}: its block is cut off by the end of the file; the rest reads as zeros"
+                ));
+                if fix == Fix::All {
+                    self.store.resize(pos + len)?;
+                    self.end = Some(pos + len);
+                    found.fixed += 1;
+                }
+            }
         }
         found.end = end;
         found.leaks = self.store.len().saturating_sub(end) / MIB;

@@ -1,5 +1,7 @@
 use super::super::super::memory::Memory;
-use super::super::super::model::{Shelf, behaves_like_bytes, chains, contents, everything, survives_crashes};
+use super::super::super::model::{
+    Shelf, behaves_like_bytes, chains, contents, everything, survives_crashes, truncations_are_noticed,
+};
 use super::super::super::ops::NewImage;
 use super::*;
 use header::{HEADERS, seal};
@@ -11,6 +13,7 @@ fn new(size: u64) -> NewImage {
 #[test]
 fn dynamic_images() {
     everything(&new(3 << 20));
+    truncations_are_noticed(&new(3 << 20), 0);
 }
 
 #[test]

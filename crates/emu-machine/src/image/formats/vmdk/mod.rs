@@ -423,7 +423,7 @@ impl Format for Vmdk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{chains, everything};
+    use super::super::super::model::{chains, everything, truncations_are_noticed};
     use super::super::super::ops::NewImage;
     use super::*;
 
@@ -435,6 +435,7 @@ mod tests {
     fn sparse_images() {
         everything(&new("monolithicSparse"));
         everything(&new("monolithicSparse").with("zeroed_grain", "on"));
+        truncations_are_noticed(&new("monolithicSparse"), 0);
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl Sparse {
         if !self.entries.is_power_of_two() || !(128..=4096).contains(&self.entries) {
             return bad(44, format!("grain tables of {} entries", self.entries));
         }
+        if self.overhead > 1 << 50 {
+            return bad(64, format!("its grains begin at {:#x}", self.overhead));
+        }
         for at in core::iter::once(self.directory).chain(self.redundant) {
             let end = at.checked_add(self.tables() * 4);
             if at < SECTOR || end.is_none_or(|end| end > store.len()) {
@@ -355,7 +358,8 @@ impl Sparse {
                 continue;
             }
             let slot = offset / self.grain % self.entries * 4;
-            self.check_grain(store, [table, spare].map(|t| (t != 0).then_some(t + slot)), fix, &mut seen, found)?;
+            let used = self.grain.min(self.capacity - offset);
+            self.check_grain(store, [table, spare].map(|t| (t != 0).then_some(t + slot)), used, fix, &mut seen, found)?;
             if self.meta.is_full() && fix != Fix::Nothing {
                 self.flush(store)?;
             }
@@ -378,6 +382,7 @@ impl Sparse {
         &mut self,
         store: &dyn Store,
         places: [Option<u64>; 2],
+        used: u64,
         fix: Fix,
         seen: &mut [u64],
         found: &mut Findings,
@@ -418,6 +423,13 @@ impl Sparse {
         }
         found.allocated += 1;
         found.compressed += u64::from(self.is_compressed());
+        if !self.is_compressed() && u64::from(right) * SECTOR + used > store.len() {
+            found.error(format!("the grain at {:#x} is cut off by the end of the file", u64::from(right) * SECTOR));
+            if fix == Fix::All {
+                store.resize(u64::from(right) * SECTOR + self.grain)?;
+                found.fixed += 1;
+            }
+        }
         let bit = u64::from(right) * SECTOR / self.grain;
         if let Some(word) = seen.get_mut((bit / 64) as usize).filter(|_| !self.is_compressed()) {
             if *word >> (bit % 64) & 1 != 0 {
