@@ -178,6 +178,9 @@ pub(crate) struct ConvertArgs {
     /// The parent's format
     #[arg(short = 'F', long, value_parser = format, value_name = "FORMAT", requires = "backing")]
     pub(crate) backing_format: Option<Kind>,
+    /// Bytes of the new disk, if it shall be larger than the old one
+    #[arg(long, value_parser = parse_size)]
+    pub(crate) size: Option<u64>,
     /// Copy this snapshot inside of the source
     #[arg(short = 'l', long, value_name = "NAME")]
     pub(crate) snapshot: Option<String>,

@@ -18,6 +18,10 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Failure> {
     let mut note = Note::new(args);
     let from = if args.resume { note.position()? } else { 0 };
     if !args.resume {
+        if let Some(size) = args.size.filter(|s| *s < source.size()) {
+            let text = format!("{size} bytes are fewer than the disk has ({}): nothing is cut off", source.size());
+            return Err(Failure::usage(text));
+        }
         make(args, kind, source.size())?;
         note.remove();
     }
@@ -46,7 +50,7 @@ fn make(args: &ConvertArgs, kind: Kind, size: u64) -> Result<(), Failure> {
     }
     let new = NewImage {
         kind,
-        size: Some(size),
+        size: Some(args.size.unwrap_or(size)),
         options: args.options.concat(),
         parent: args.backing.clone().map(|b| (b, args.backing_format)),
         parents: args.open.parents(),

@@ -79,6 +79,7 @@ fn describe(args: &ConvertArgs) -> Value {
         "options": args.options.concat(),
         "compress": args.compress,
         "full": args.full,
+        "size": args.size,
         "backing": args.backing,
         "snapshot": args.snapshot,
     })

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use emu_machine::Machine;
 use emu_machine::config::{KernelConfig, MachineConfig, load_files, parse_module};
-use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect};
+use emu_machine::image::{Content, ImageError, ImageSpec, floppy_of_size, inspect, is_floppy_size};
 use emu_machine::recording::Snapshot;
 
 use super::args::RunArgs;
@@ -140,10 +140,10 @@ fn attach(c: &mut MachineConfig, image: &ImageSpec) -> Result<String, Failure> {
         }
     };
     match content {
-        _ if floppy_of_size(size).is_some() && !matches!(content, Content::Unsupported { .. }) => {
+        _ if (is_floppy_size(size) || image.geometry.is_some()) && !matches!(content, Content::Unsupported { .. }) => {
             c.floppies.insert(0, Some(image.clone()));
             boot(c, "a".into());
-            let format = floppy_of_size(size).map_or("", |f| f.name);
+            let format = floppy_of_size(size).map_or_else(|| format!("{}K", size / 1024), |f| f.name.into());
             Ok(format!("{name} is a {format} floppy: booting from A:"))
         }
         Content::Cd { .. } => {

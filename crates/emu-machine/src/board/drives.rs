@@ -40,7 +40,10 @@ impl Media {
 
     /// The kind of each floppy drive: made for the diskette that lies in it, else for 1.44 MB.
     pub(super) fn floppy_kinds(&self) -> Vec<DriveKind> {
-        let geometry = |f: &Option<Image>| Geometry::of_floppy(f.as_ref()?.size / 512);
+        let geometry = |f: &Option<Image>| {
+            let image = f.as_ref()?;
+            image.geometry.or(Geometry::of_floppy(image.size / 512))
+        };
         self.floppies.iter().map(|f| geometry(f).map_or(DriveKind::K1440, DriveKind::for_geometry)).collect()
     }
 }
@@ -50,7 +53,7 @@ fn open_image(config: &MachineConfig, spec: &ImageSpec, medium: Medium) -> Resul
     match config.packed.image(&spec.path) {
         Some(backend) => {
             let size = backend.sectors().saturating_mul(512);
-            Ok(Image { backend, content: Content::Unknown, size })
+            Ok(Image { backend, content: Content::Unknown, size, geometry: spec.geometry })
         }
         None => open(spec, medium),
     }
@@ -61,8 +64,9 @@ pub(super) fn install(b: &mut Bus, interrupts: &Interrupts, media: Media) {
     let kinds = media.floppy_kinds();
     let mut floppies = [const { None }; 4];
     for (i, (image, kind)) in media.floppies.into_iter().zip(kinds).enumerate().take(2) {
+        let geometry = image.as_ref().and_then(|i| i.geometry);
         let disk = image.map(|i| b.add_volume(i.backend));
-        floppies[i] = Some(FloppyDrive::new(format!("fd{i}"), kind, disk, None));
+        floppies[i] = Some(FloppyDrive::new(format!("fd{i}"), kind, disk, geometry));
     }
     let wires = FdcWires { irq: interrupts.wire(b, 6), dreq: b.wire_to(Sink::DmaRequest(FLOPPY_DMA)) };
     let fdc = b.add(Box::new(Fdc::new("fdc", wires, floppies)));

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{
     BoardKind, ConfigError, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size, suggestion,
 };
-use crate::image::{ImageSpec, Mode, Parents, parse_format, reason};
+use crate::image::{ImageSpec, Mode, Parents, parse_format, parse_geometry, reason};
 
 /// The keys of the top level.
 const KEYS: &[&str] = &[
@@ -31,7 +31,7 @@ const KEYS: &[&str] = &[
     "origin",
 ];
 /// The keys of `[[floppy]]`, `[[disk]]` and `[[cdrom]]`.
-const DRIVE_KEYS: &[&str] = &["image", "mode", "size", "format", "parents", "snapshot"];
+const DRIVE_KEYS: &[&str] = &["image", "mode", "size", "format", "parents", "snapshot", "geometry"];
 /// The keys of `[kernel]`.
 const KERNEL_KEYS: &[&str] = &["image", "initrd", "append", "modules"];
 
@@ -91,6 +91,7 @@ struct Drive {
     #[serde(default)]
     parents: Parents,
     snapshot: Option<String>,
+    geometry: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -241,8 +242,9 @@ fn build(file: File) -> Result<MachineConfig, String> {
 fn drive(drive: Drive) -> Result<Option<ImageSpec>, String> {
     let size = drive.size.map(|s| s.bytes()).transpose()?;
     let format = drive.format.map(|f| parse_format(&f)).transpose().map_err(|e| e.to_string())?;
+    let geometry = drive.geometry.map(|g| parse_geometry(&g)).transpose().map_err(|e| e.to_string())?;
     let Drive { mode, parents, snapshot, .. } = drive;
-    Ok(drive.image.map(|path| ImageSpec { path, mode, size, format, parents, snapshot }))
+    Ok(drive.image.map(|path| ImageSpec { path, mode, size, format, parents, snapshot, geometry }))
 }
 
 /// Splits `PATH ARGUMENTS` of a multiboot module at the first space.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use emu_core::block::SECTOR_SIZE;
 use emu_core::{BlockBackend, BlockError, StateError, StateReader, StateWriter};
+use emu_devices::geometry::Geometry;
 
 use super::base::Base;
 use super::disk::{Disk, Options};
@@ -23,6 +24,8 @@ pub struct Image {
     pub content: Content,
     /// Bytes that the drive shows.
     pub size: u64,
+    /// The diskette's shape, where its owner said it.
+    pub geometry: Option<Geometry>,
 }
 
 impl core::fmt::Debug for Image {
@@ -55,9 +58,13 @@ pub fn open(spec: &ImageSpec, medium: Medium) -> Result<Image, ImageError> {
         return Err(ImageError::Unsupported { path: path.to_owned(), format, hint });
     }
     let size = shown_size(spec, disk.size())?;
-    check_size(path, medium, content, size)?;
+    match (spec.geometry, medium) {
+        (None, _) => check_size(path, medium, content, size)?,
+        (Some(_), Medium::Floppy) => {}
+        (Some(_), _) => return Err(ImageError::Spec(format!("{}: geometry= is for diskettes", path.display()))),
+    }
     let guarded = spec.format.is_none() && disk.kind() == Kind::Raw;
-    Ok(finish(Base::new(disk, guarded), content, size, mode))
+    Ok(Image { geometry: spec.geometry, ..finish(Base::new(disk, guarded), content, size, mode) })
 }
 
 fn open_disk(spec: &ImageSpec, write: bool) -> Result<Disk, ImageError> {
@@ -110,7 +117,14 @@ fn head_content(disk: &mut Disk) -> Result<Content, ImageError> {
 }
 
 fn shown_size(spec: &ImageSpec, file_size: u64) -> Result<u64, ImageError> {
-    match spec.size {
+    let of_geometry = spec.geometry.map(|g| g.total() * SECTOR_SIZE as u64);
+    if let (Some(size), Some(of_geometry)) = (spec.size, of_geometry)
+        && size != of_geometry
+    {
+        let text = format!("{}: size= and geometry= are not the same size", spec.path.display());
+        return Err(ImageError::Spec(text));
+    }
+    match spec.size.or(of_geometry) {
         Some(asked) if asked < file_size => {
             Err(ImageError::LargerThanAsked { path: spec.path.clone(), size: file_size, asked })
         }
@@ -150,7 +164,7 @@ fn finish(base: Base, content: Content, size: u64, mode: Mode) -> Image {
         Mode::Write => Box::new(Through::new(base, sectors)),
         Mode::Read => Box::new(WriteProtected(Overlay::new(base, sectors))),
     };
-    Image { backend, content, size }
+    Image { backend, content, size, geometry: None }
 }
 
 /// A medium that refuses writes.
@@ -233,6 +247,20 @@ mod tests {
         let mut buf = [1; 1024];
         image.backend.read(236, &mut buf).unwrap();
         assert_eq!((buf[511], buf[512]), (9, 0));
+    }
+
+    #[test]
+    fn a_diskette_of_any_geometry() {
+        let dir = TempDir::new();
+        let path = dir.file("8.img", &[3; 77 * 2 * 8 * 512 - 1024]);
+        let spec = |text: &str| ImageSpec::parse(&format!("{},{text}", path.display())).unwrap();
+        let image = open(&spec("geometry=77/2/8"), Medium::Floppy).unwrap();
+        assert_eq!((image.size, image.geometry.unwrap().sectors), (630_784, 8));
+        let error = |text: &str, medium| open(&spec(text), medium).unwrap_err().to_string();
+        assert!(error("geometry=77/1/8", Medium::Floppy).contains("more than its size"));
+        assert!(error("geometry=77/2/8", Medium::Disk).contains("for diskettes"));
+        assert!(error("geometry=77/2/8,size=720K", Medium::Floppy).contains("not the same size"));
+        assert!(error("mode=read", Medium::Floppy).contains("no floppy has"));
     }
 
     #[test]

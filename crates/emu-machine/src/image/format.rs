@@ -328,7 +328,9 @@ pub(crate) trait Format: Send {
     }
     /// Changes the virtual size. What a shrunk disk held beyond is lost.
     fn resize(&mut self, _size: u64) -> Result<()> {
-        Err(self.store(0).no_way("this kind of image can't change its size: convert it"))
+        Err(self
+            .store(0)
+            .no_way("this kind of image can't change its size: emu disk convert --size makes a larger copy"))
     }
     /// Names another parent.
     fn set_parent(&mut self, _parent: Option<&NewParent>) -> Result<()> {

@@ -26,7 +26,7 @@ impl Marks {
 
     /// Adds `n` numbers from `first` on; returns false if one was there.
     pub(crate) fn add_range(&mut self, first: u64, n: u64) -> bool {
-        (first..first + n).fold(true, |new, n| self.add(n) && new)
+        (first..first + n).filter(|n| !self.add(*n)).count() == 0
     }
 
     /// How many there are.

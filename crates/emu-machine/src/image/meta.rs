@@ -48,11 +48,18 @@ pub(crate) struct Meta {
     dirty: usize,
     /// Pages that it may hold; changed ones are held beyond that.
     limit: usize,
+    /// Whether nothing else than tables lies in its pages.
+    whole_pages: bool,
 }
 
 impl Meta {
     pub(crate) fn new() -> Meta {
-        Meta { pages: BTreeMap::new(), clock: VecDeque::new(), dirty: 0, limit: PAGES }
+        Meta { pages: BTreeMap::new(), clock: VecDeque::new(), dirty: 0, limit: PAGES, whole_pages: false }
+    }
+
+    /// For tables that share no page with data: changed sectors of a page then go in one write, with what lies between.
+    pub(crate) fn of_whole_pages(whole_pages: bool) -> Meta {
+        Meta { whole_pages, ..Meta::new() }
     }
 
     /// Whether so much has changed that it should be written back.
@@ -173,6 +180,9 @@ impl Meta {
         for rank in RANKS {
             let mut wrote = false;
             for (number, page) in self.pages.iter_mut().filter(|(_, p)| p.dirty != [0; SECTORS]) {
+                if self.whole_pages {
+                    join_sectors(page, rank as u8);
+                }
                 wrote |= write_sectors(store, number * PAGE as u64, page, rank as u8)?;
             }
             if wrote {
@@ -186,7 +196,19 @@ impl Meta {
     /// Forgets everything: the file was changed beside the cache. Nothing may have been left to write.
     pub(crate) fn forget(&mut self) {
         debug_assert_eq!(self.dirty, 0, "changes would be lost");
-        *self = Meta::new();
+        *self = Meta { limit: self.limit, ..Meta::of_whole_pages(self.whole_pages) };
+    }
+}
+
+/// Lets unchanged sectors between two of `rank` go along.
+fn join_sectors(page: &mut Page, rank: u8) {
+    let mut last = None;
+    for sector in (0..SECTORS).filter(|s| page.dirty[*s] == rank).collect::<Vec<_>>() {
+        if let Some(last) = last.replace(sector)
+            && page.dirty[last + 1..sector].iter().all(|d| *d == 0)
+        {
+            page.dirty[last + 1..sector].fill(rank);
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub use format::{Findings, Fix, Kind, Snapshot};
 pub use geometry::{FLOPPIES, FloppyFormat, floppy_of_size, is_floppy_size};
 pub(crate) use overlay::{BLOCK, byte_offset, load_blocks, pieces, save_blocks};
 pub use probe::{Content, probe};
-pub use spec::{ImageSpec, Mode, parse_format};
+pub use spec::{ImageSpec, Mode, parse_format, parse_geometry};
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ pub enum ImageError {
     /// No diskette has this size.
     #[error(
         "{path} has {size} bytes, which no floppy has (160K, 180K, 320K, 360K, 640K, 720K, 1200K, 1440K, 2880K); \
-         `{path},size=1440K` fills it up with zeros"
+         `{path},size=1440K` fills it up with zeros, geometry=C/H/S is for other shapes"
     )]
     NoFloppySize {
         /// The file.

@@ -308,6 +308,27 @@ pub(crate) fn truncations_are_noticed(new: &NewImage, slack: u64) {
     }
 }
 
+/// A disk that becomes so large that its tables must: what it held stays, and the new end can be written and read.
+pub(crate) fn grows(new: &NewImage, size: u64) {
+    let mut shelf = Shelf::default();
+    shelf.make("a.001", new, None);
+    writes_read_back(&shelf, "a.001", 10);
+    let mut disk = shelf.open("a.001", true);
+    let before = contents(&mut disk);
+    disk.resize(size).unwrap();
+    disk.write(size - 512, &[0x77; 512]).unwrap();
+    disk.flush().unwrap();
+    for mut disk in [disk, shelf.open("a.001", false), shelf.open("a.001", true)] {
+        let mut got = vec![0; before.len() + 512];
+        disk.read(0, &mut got).unwrap();
+        assert!(got[..before.len()] == before && got[before.len()..] == [0; 512]);
+        let mut last = [0; 1024];
+        disk.read(size - 1024, &mut last).unwrap();
+        assert!(last[..512] == [0; 512] && last[512..] == [0x77; 512]);
+        assert_clean(&mut disk);
+    }
+}
+
 /// A full disk: the error comes out, and what was flushed before is still there.
 pub(crate) fn survives_a_full_disk(new: &NewImage) {
     for room in (0..40).step_by(3) {

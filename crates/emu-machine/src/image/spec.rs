@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use emu_devices::geometry::Geometry;
+
 use super::ImageError;
 use super::files::Parents;
 use super::format::Kind;
@@ -35,6 +37,8 @@ pub struct ImageSpec {
     pub parents: Parents,
     /// The snapshot inside of it that the drive shows; nothing is written to the file then.
     pub snapshot: Option<String>,
+    /// The shape of a diskette whose size does not tell it.
+    pub geometry: Option<Geometry>,
 }
 
 impl ImageSpec {
@@ -43,7 +47,8 @@ impl ImageSpec {
         ImageSpec { path: path.into(), ..ImageSpec::default() }
     }
 
-    /// Reads `path[,mode=overlay|write|read][,size=SIZE][,format=F][,parents=folder|anywhere][,snapshot=NAME]`. A comma in the path is written twice.
+    /// Reads `path[,mode=overlay|write|read][,size=SIZE][,format=F][,parents=folder|anywhere][,snapshot=NAME]
+    /// [,geometry=CYLINDERS/HEADS/SECTORS]`. A comma in the path is written twice.
     ///
     /// # Errors
     /// [`ImageError::Spec`] for an unknown key or a wrong value.
@@ -64,8 +69,9 @@ impl ImageSpec {
                 "format" => spec.format = Some(parse_format(value)?),
                 "parents" => spec.parents = parse_parents(value)?,
                 "snapshot" => spec.snapshot = Some(value.to_owned()),
+                "geometry" => spec.geometry = Some(parse_geometry(value)?),
                 _ => {
-                    let hint = suggestion(key, &["mode", "size", "format", "parents", "snapshot"]);
+                    let hint = suggestion(key, &["mode", "size", "format", "parents", "snapshot", "geometry"]);
                     let comma = "a comma in a file name is written twice";
                     return Err(ImageError::Spec(format!("unknown image option `{key}`{hint} ({comma})")));
                 }
@@ -84,6 +90,22 @@ fn parse_mode(value: &str) -> Result<Mode, ImageError> {
             let hint = suggestion(value, &["overlay", "write", "read"]);
             Err(ImageError::Spec(format!("mode={value} is none of overlay, write, read{hint}")))
         }
+    }
+}
+
+/// A diskette's shape: `80/2/18` is 80 cylinders, 2 heads, 18 sectors per track.
+///
+/// # Errors
+/// [`ImageError::Spec`] for what no drive could read.
+pub fn parse_geometry(value: &str) -> Result<Geometry, ImageError> {
+    let numbers: Option<Vec<u8>> = value.split('/').map(|n| n.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[cylinders @ 1..=84, heads @ 1..=2, sectors @ 1..=63]) => {
+            Ok(Geometry { cylinders: cylinders.into(), heads, sectors })
+        }
+        _ => Err(ImageError::Spec(format!(
+            "geometry={value} is not CYLINDERS/HEADS/SECTORS, like 80/2/18, of at most 84, 2 and 63"
+        ))),
     }
 }
 
@@ -139,10 +161,15 @@ mod tests {
 
     #[test]
     fn mistakes_are_explained() {
-        let text = |s| ImageSpec::parse(s).unwrap_err().to_string();
+        let text = |s: &str| ImageSpec::parse(s).unwrap_err().to_string();
         assert!(text("x.img,mod=write").contains("did you mean `mode`"));
         assert!(text("x.img,mode=wite").contains("did you mean `write`"));
         assert!(text(",mode=write").contains("names no file"));
         assert!(text("x.img,size=huge").contains("size=huge"));
+        for bad in ["80/2", "0/2/9", "85/2/9", "80/3/9", "80/2/64", "80x2x9"] {
+            assert!(text(&format!("x.img,geometry={bad}")).contains("80/2/18"), "{bad}");
+        }
+        let geometry = ImageSpec::parse("x.img,geometry=77/2/8").unwrap().geometry.unwrap();
+        assert_eq!((geometry.cylinders, geometry.heads, geometry.sectors), (77, 2, 8));
     }
 }

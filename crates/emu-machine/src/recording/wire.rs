@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use emu_core::timeline::{Mark, SpinePoint};
 use emu_core::{ClockRate, Input, Key, StateHash, Ticks};
+use emu_devices::geometry::Geometry;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BoardKind, KernelConfig, MachineConfig, RtcStart, cpu_text, parse_cpu};
@@ -89,6 +90,8 @@ pub(super) struct WireImage {
     pub(super) format: Option<String>,
     pub(super) parents_anywhere: bool,
     pub(super) snapshot: Option<String>,
+    /// Cylinders, heads and sectors of a diskette, where they were given.
+    pub(super) geometry: Option<(u16, u8, u8)>,
     /// The recording brings the blocks that the run used.
     pub(super) packed: bool,
 }
@@ -251,6 +254,7 @@ impl WireImage {
             format: self.format.as_deref().and_then(|f| parse_format(f).ok()),
             parents: if self.parents_anywhere { Parents::Anywhere } else { Parents::Folder },
             snapshot: self.snapshot.clone(),
+            geometry: self.geometry.map(|(cylinders, heads, sectors)| Geometry { cylinders, heads, sectors }),
         }
     }
 }

@@ -338,6 +338,7 @@ fn image_of(c: &MachineConfig, spec: &ImageSpec, sectors: u64, kind: DriveKind, 
         format: spec.format.map(|f| f.name().into()),
         parents_anywhere: spec.parents == Parents::Anywhere,
         snapshot: spec.snapshot.clone(),
+        geometry: spec.geometry.map(|g| (g.cylinders, g.heads, g.sectors)),
         packed: packed || inside,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Vdi {
     taken: u64,
     parent_names: Vec<String>,
     writing: bool,
+    /// Whether the number of blocks must be durable before the map: when both do not go in one write.
+    count_first: bool,
 }
 
 fn u32_at(b: &[u8], at: usize) -> u32 {
@@ -87,8 +89,22 @@ impl Vdi {
         }
         let parent_names =
             if kind == DIFFERENCING { find_parents(&*store, id_at(&raw, LINK_ID), files) } else { vec![] };
-        let meta = Meta::new();
-        Ok(Vdi { store, meta, raw, kind, size, map, data, block, blocks, taken, parent_names, writing: false })
+        let meta = Meta::of_whole_pages(data % 4096 == 0);
+        Ok(Vdi {
+            store,
+            meta,
+            raw,
+            kind,
+            size,
+            map,
+            data,
+            block,
+            blocks,
+            taken,
+            parent_names,
+            writing: false,
+            count_first: false,
+        })
     }
 
     fn entry(&mut self, index: u64) -> Result<u32> {
@@ -119,6 +135,7 @@ impl Vdi {
             self.store.resize(end)?;
         }
         self.meta.write(&*self.store, MODIFY_ID, uuid::Uuid::new_v4().as_bytes(), Rank::Claim)?;
+        self.meta.write_back(&*self.store)?;
         self.writing = true;
         Ok(())
     }
@@ -185,7 +202,11 @@ impl Format for Vdi {
         let pos = self.data + self.taken * self.block;
         self.taken += 1;
         self.store.resize(pos + self.block)?;
-        self.meta.write(&*self.store, TAKEN, &(self.taken as u32).to_le_bytes(), Rank::Claim)?;
+        // In the header's page the map changes together with the number, so that readers that compare the two find them
+        // equal after a crash too; elsewhere the number goes first.
+        self.count_first |= !self.data.is_multiple_of(4096) || (self.map + index * 4) / 4096 > 0;
+        let rank = if self.count_first { Rank::Claim } else { Rank::Point };
+        self.meta.write(&*self.store, TAKEN, &(self.taken as u32).to_le_bytes(), rank)?;
         let (from, to) = match self.has_parent() && entry == UNUSED {
             true => (offset - within, offset - within + self.block),
             false => (offset, to),
@@ -220,6 +241,7 @@ impl Format for Vdi {
 
     fn flush(&mut self) -> Result<()> {
         self.store.flush()?;
+        self.count_first = false;
         self.meta.write_back(&*self.store)
     }
     fn is_full(&self) -> bool {
@@ -301,7 +323,9 @@ impl Format for Vdi {
 
     fn resize(&mut self, size: u64) -> Result<()> {
         if size > self.blocks * self.block || !size.is_multiple_of(512) {
-            return Err(self.store.no_way("its map has no room for more blocks: convert it to a larger image"));
+            return Err(self
+                .store
+                .no_way("its map has no room for more blocks: emu disk convert --size makes a larger copy"));
         }
         self.begin_writing()?;
         for index in size.div_ceil(self.block)..self.size.div_ceil(self.block) {

@@ -60,6 +60,10 @@ pub fn convert(
         let why = format!("it has {} bytes, too few for {size}", target.size()).into();
         return Err(ImageError::NoWay { path: target.layers()[0].store(0).path().to_owned(), why });
     }
+    if how.from > 0 && target.layers()[0].only_packed() {
+        let why = "an image of this kind is written in one go: start anew with --force".into();
+        return Err(ImageError::NoWay { path: target.layers()[0].store(0).path().to_owned(), why });
+    }
     let compress = (how.compress || target.layers()[0].only_packed()) && !how.over_parent;
     let grain = if compress { target.block() } else { target.block().clamp(GRAIN, LARGEST_GRAIN) };
     let mut copy = Copy { target, how, grain, written: 0 };

@@ -16,7 +16,7 @@ impl Vhd {
             if sector == UNUSED {
                 continue;
             }
-            if start < h.data_start() || start + h.bitmap >= self.store.len() {
+            if !h.may_begin(start) || start + h.bitmap >= self.store.len() {
                 found.error(format!("block {index} at {start:#x} is not in the file"));
                 if fix == Fix::All {
                     self.meta.write(&*self.store, at, &UNUSED.to_be_bytes(), Rank::Root)?;
@@ -44,10 +44,12 @@ impl Vhd {
                 found.error(format!("blocks {first} at {a:#x} and {second} at {b:#x} lie on each other"));
             }
         }
-        let end = starts.last().map_or(h.data_start(), |s| s.0 + h.bitmap + h.block).max(h.locators_end);
+        let end = starts.last().map_or(0, |s| s.0 + h.bitmap + h.block).max(h.locators_end).max(h.tables_end());
         let whole = (h.bitmap + h.block).max(1);
         let used = starts.len() as u64 * whole;
-        let first = h.data_start().max(h.locators_end.min(end));
+        // A table that was moved to the end leaves its old place, which is not counted.
+        let moved = starts.first().is_some_and(|s| s.0 < h.table);
+        let first = if moved { starts[0].0 + h.entries * 4 } else { h.tables_end().max(h.locators_end.min(end)) };
         found.leaked_bytes = (self.store.len().saturating_sub(SECTOR)).saturating_sub(first + used) / whole * whole;
         found.leaks = found.leaked_bytes / whole;
         found.end = end;

@@ -166,17 +166,39 @@ impl Vhd {
             self.store.resize(size)?;
             return self.put_footer(raw, size);
         };
-        if size.div_ceil(h.block) > h.entries {
-            return Err(self.store.no_way("its table has no room for more blocks: convert it to a larger image"));
-        }
         self.flush_tables()?;
-        let end = self.begin_writing(&h)?;
+        let mut end = self.begin_writing(&h)?;
+        if size.div_ceil(h.block) > h.entries {
+            end = self.move_table(&h, size.div_ceil(h.block), end)?;
+        }
+        let h = self.dynamic.clone().unwrap_or(h);
         for index in size.div_ceil(h.block)..self.footer.size.div_ceil(h.block) {
             let unused = UNUSED.to_be_bytes();
             self.meta.write(&*self.store, h.table + index * 4, &unused, super::Rank::Root)?;
         }
         self.flush_tables()?;
         self.put_footer(raw, end)
+    }
+
+    /// Puts the table, with room for `entries`, at `at`, the end of all blocks; returns where it ends. The footer goes
+    /// behind it first, so that the file always ends with one.
+    fn move_table(&mut self, h: &Header, entries: u64, at: u64) -> Result<u64> {
+        let len = (entries * 4).next_multiple_of(SECTOR);
+        self.store.write(at + len, &self.footer.raw)?;
+        let mut table = self.store.read_vec(h.table, (h.entries * 4) as usize)?;
+        table.resize(len as usize, 0xFF);
+        self.store.write(at, &table)?;
+        self.store.flush()?;
+        let mut raw = h.raw;
+        raw[16..24].copy_from_slice(&at.to_be_bytes());
+        raw[28..32].copy_from_slice(&(entries as u32).to_be_bytes());
+        seal(&mut raw, 36);
+        self.store.write(h.at, &raw)?;
+        self.store.flush()?;
+        self.meta.forget();
+        self.dynamic = Some(Header::read(&*self.store, &self.footer)?.into());
+        self.end = Some(at + len);
+        Ok(at + len)
     }
 
     fn flush_tables(&mut self) -> Result<()> {
@@ -223,7 +245,7 @@ impl Vhd {
 #[cfg(test)]
 mod tests {
     use super::super::super::super::format::Kind;
-    use super::super::super::super::model::{chains, everything, truncations_are_noticed};
+    use super::super::super::super::model::{chains, everything, grows, truncations_are_noticed};
     use super::super::super::super::ops::NewImage;
 
     #[test]
@@ -231,6 +253,11 @@ mod tests {
         everything(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "256K"));
         truncations_are_noticed(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "64K"), 0);
         truncations_are_noticed(&NewImage::new(Kind::Vhd, 2 << 20).with("subformat", "fixed"), 0);
+    }
+
+    #[test]
+    fn a_table_that_is_too_small_moves() {
+        grows(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "64K"), 300 << 20);
     }
 
     #[test]

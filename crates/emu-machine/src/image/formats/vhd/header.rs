@@ -143,9 +143,18 @@ impl Header {
         self.kind == DIFFERENCING
     }
 
-    /// The first byte that a block may have.
-    pub(super) fn data_start(&self) -> u64 {
-        (self.table + (self.entries * 4).next_multiple_of(SECTOR)).max(self.at + 1024)
+    /// The end of header and table.
+    pub(super) fn tables_end(&self) -> u64 {
+        self.table_end().max(self.at + 1024)
+    }
+
+    fn table_end(&self) -> u64 {
+        self.table + (self.entries * 4).next_multiple_of(SECTOR)
+    }
+
+    /// Whether a block may begin at `start`: not in the header, and not in the table, which may lie anywhere.
+    pub(super) fn may_begin(&self, start: u64) -> bool {
+        start >= self.at + 1024 && !(self.table..self.table_end()).contains(&start)
     }
 
     /// Names of the parent: relative ones first, then what is left of absolute ones.

@@ -63,7 +63,7 @@ impl Vhd {
         let start = u64::from(sector) * SECTOR;
         match sector {
             UNUSED => Ok(None),
-            _ if start < h.data_start() || start >= self.store.len() => {
+            _ if !h.may_begin(start) || start >= self.store.len() => {
                 let why = format!("block {index} of {bytes} bytes at {start:#x} is not in the file");
                 Err(self.bad("block allocation table", at, why))
             }
@@ -103,7 +103,7 @@ impl Vhd {
         if let Some(end) = self.end {
             return Ok(end);
         }
-        let mut end = h.data_start().max(h.locators_end);
+        let mut end = h.tables_end().max(h.locators_end);
         for index in 0..h.entries {
             if let Some(start) = self.block_at(index)? {
                 end = end.max(start + h.bitmap + h.block);

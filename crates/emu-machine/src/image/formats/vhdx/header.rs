@@ -148,6 +148,22 @@ pub(super) fn read_regions(store: &dyn Store) -> Result<[(u64, u64); 2]> {
     Err(store.bad(Kind::Vhdx, "region table", REGIONS[0], "neither of the two is valid"))
 }
 
+/// Says in both region tables, one after the other, where the block table is now.
+pub(super) fn move_table(store: &dyn Store, (place, len): (u64, u64)) -> Result<()> {
+    for at in REGIONS {
+        let mut raw = store.read_vec(at, 64 << 10)?;
+        let count = (u32_at(&raw, 8) as usize).min(2047);
+        if let Some(entry) = raw[16..].chunks_exact_mut(32).take(count).find(|e| id_at(e, 0) == BAT) {
+            entry[16..24].copy_from_slice(&place.to_le_bytes());
+            entry[24..28].copy_from_slice(&(len as u32).to_le_bytes());
+        }
+        seal(&mut raw);
+        store.write(at, &raw)?;
+        store.flush()?;
+    }
+    Ok(())
+}
+
 /// What the metadata say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Metadata {

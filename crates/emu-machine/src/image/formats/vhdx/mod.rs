@@ -188,6 +188,25 @@ impl Vhdx {
         self.meta.write(&*self.store, bitmap + at, &bytes, Rank::Claim)
     }
 
+    /// Gives the block table `len` bytes, at the end of the file. Its old place is of no use then.
+    fn move_table(&mut self, len: u64) -> Result<()> {
+        if len > u64::from(u32::MAX) {
+            return Err(self.store.no_way("its blocks are too small for so large a disk: convert it"));
+        }
+        self.flush()?;
+        let (old, old_len) = self.regions[0];
+        let new = self.take(len)?;
+        for at in (0..old_len).step_by(MIB as usize) {
+            let piece = self.store.read_vec(old + at, MIB.min(old_len - at) as usize)?;
+            self.store.write(new + at, &piece)?;
+        }
+        self.store.flush()?;
+        header::move_table(&*self.store, (new, len))?;
+        self.meta.forget();
+        self.regions[0] = (new, len);
+        Ok(())
+    }
+
     fn set_bits(&mut self, from: u64, to: u64) -> Result<()> {
         let Some(bitmap) = self.bitmap(from / self.m.block)? else { return Ok(()) };
         for offset in (from..to).step_by(self.m.sector as usize) {
@@ -388,10 +407,10 @@ impl Format for Vhdx {
             return Err(self.store.no_way("a VHDX disk has whole sectors, and at most 64 TiB"));
         }
         let layout = Layout::new(size.max(1), self.m.block, self.m.sector, self.m.has_parent);
-        if layout.entries * 8 > self.regions[0].1 {
-            return Err(self.store.no_way("its table has no room for more blocks: convert it to a larger image"));
-        }
         self.begin_writing()?;
+        if layout.entries * 8 > self.regions[0].1 {
+            self.move_table((layout.entries * 8).next_multiple_of(MIB))?;
+        }
         for block in layout.blocks..self.layout.blocks {
             self.put_entry(self.layout.payload(block), ABSENT, Rank::Root)?;
         }

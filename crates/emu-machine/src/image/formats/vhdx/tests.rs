@@ -1,6 +1,6 @@
 use super::super::super::memory::Memory;
 use super::super::super::model::{
-    Shelf, behaves_like_bytes, chains, contents, everything, survives_crashes, truncations_are_noticed,
+    Shelf, behaves_like_bytes, chains, contents, everything, grows, survives_crashes, truncations_are_noticed,
 };
 use super::super::super::ops::NewImage;
 use super::*;
@@ -21,6 +21,12 @@ fn fixed_images_and_large_sectors() {
     behaves_like_bytes(&new(2 << 20).with("subformat", "fixed"), 30);
     behaves_like_bytes(&new(2 << 20).with("logical_sector_size", "4096"), 30);
     survives_crashes(&new(2 << 20).with("logical_sector_size", "4096"), 10);
+}
+
+#[test]
+fn a_table_that_is_too_small_moves() {
+    // 1 MiB of entries of 8 bytes, for blocks of 1 MiB.
+    grows(&new(3 << 20), 140 << 30);
 }
 
 #[test]
