@@ -10,5 +10,8 @@ fn main() -> std::io::Result<()> {
         std::fs::write(folder.join(format!("{name}.img")), rom.floppy())?;
         std::fs::write(folder.join(format!("{name}.expected")), rom.output)?;
     }
+    for bug in test_roms::roms::bugs() {
+        std::fs::write(folder.join(format!("bug-{}.img", bug.name.replace(' ', "-"))), bug.floppy())?;
+    }
     std::fs::write(folder.join("demo.img"), test_roms::demo_image())
 }

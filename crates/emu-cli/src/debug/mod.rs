@@ -87,6 +87,9 @@ pub(crate) fn debug(args: &DebugArgs, actions: Vec<Action>) -> Result<u8, Failur
         (None, _) | (Some(_), None) => Display::None,
         (Some(_), Some(display)) => display_of(Some(display), args.run.uses_stdio())?,
     };
+    if args.gdb.is_none() && args.run.uses_stdio() {
+        return Err(Failure::usage("nothing else can be on stdio: it is the debugger's (or use --gdb)"));
+    }
     // Before the machine is built: an address that is taken is known at once.
     let listener = args.gdb.as_ref().map(Listener::bind).transpose().map_err(Failure::host)?;
     let subject = if recording { recorded(args, &actions)? } else { live(args)? };

@@ -154,8 +154,11 @@ fn pic(cx: &mut Context<'_>) -> Answer {
 fn interrupts(cx: &mut Context<'_>) -> String {
     let now = cx.session.now();
     let mut out = String::new();
-    // What lies ahead is from before a jump into the past.
-    for d in cx.session.machine().system.last_interrupts().iter().filter(|d| d.at < now) {
+    // What lies ahead, or is out of order, is from before a jump into the past.
+    let mut list: Vec<_> = cx.session.machine().system.last_interrupts().iter().filter(|d| d.at < now).collect();
+    list.sort_by_key(|d| d.at);
+    list.dedup_by_key(|d| d.at);
+    for d in list {
         let _ = writeln!(out, "tick {}  vector {:02x}  at {:04x}:{:x}", d.at.0, d.interrupt.vector, d.cs, d.rip);
     }
     if out.is_empty() { "none seen\n".into() } else { out }

@@ -30,8 +30,7 @@ pub(super) fn emit(a: &mut CodeAssembler) -> Emit {
     a.mov(word_ptr(0x20u32), ax)?;
     a.mov(word_ptr(0x22u32), 0)?;
     a.mov(word_ptr(COUNT), 0)?;
-    set_up_pics(a)?;
-    set_up_timers(a)?;
+    set_up(a)?;
     a.sti()?;
     let (mut wait, mut late, mut done) = (a.create_label(), a.create_label(), a.create_label());
     a.set_label(&mut wait)?;
@@ -54,6 +53,12 @@ pub(super) fn emit(a: &mut CodeAssembler) -> Emit {
     super::say_eax(a)?;
     a.set_label(&mut done)?;
     super::end(a)
+}
+
+/// Emits: only IRQ 0 gets through, from channel 0 every PERIOD clocks.
+pub(super) fn set_up(a: &mut CodeAssembler) -> Emit {
+    set_up_pics(a)?;
+    set_up_timers(a)
 }
 
 /// The handler: counts, keeps channel 2's count at FIRST, ends the interrupt.

@@ -2,12 +2,14 @@
 //! exit port (F4h). They run from a floppy under any BIOS, or loaded to 0000:7C00h without one.
 
 mod arithmetic;
+mod bugs;
 mod desk;
 mod irq;
 mod modules;
 mod paging;
 mod smc;
 
+pub use bugs::{Bug, FOUND, MAGIC, STRUCTURE, bugs};
 pub use desk::desk_floppy;
 use iced_x86::code_asm::*;
 pub use modules::modules_kernel;
@@ -116,6 +118,14 @@ fn end(a: &mut CodeAssembler) -> Emit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bugs_assemble_and_know_their_places() {
+        for bug in bugs() {
+            assert_eq!(bug.sector.len(), 512, "{}", bug.name);
+            assert!(bug.symbols.iter().all(|s| (LOADED..LOADED + 510).contains(&s.1)), "{:?}", bug.symbols);
+        }
+    }
 
     #[test]
     fn each_is_a_boot_sector_of_its_own() {
