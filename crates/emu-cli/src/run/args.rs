@@ -6,7 +6,7 @@ use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use emu_core::ClockRate;
 use emu_core::cpu::Model;
 use emu_core::timeline::TimelineSettings;
-use emu_machine::config::{RtcStart, SerialTarget, parse_cpu, parse_size};
+use emu_machine::config::{HypervisorKind, RtcStart, SerialTarget, parse_cpu, parse_size};
 use emu_machine::host::Action;
 use emu_machine::image::ImageSpec;
 use emu_machine::keys::parse_keys;
@@ -75,6 +75,10 @@ fn cpu(text: &str) -> Result<Model, String> {
     parse_cpu(text).map_err(|e| e.to_string())
 }
 
+fn hypervisor(text: &str) -> Result<HypervisorKind, String> {
+    HypervisorKind::parse(text).map_err(|e| e.to_string())
+}
+
 fn rtc(text: &str) -> Result<RtcStart, String> {
     if text == "now" {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -138,6 +142,9 @@ pub(crate) struct RunArgs {
     /// CPU model with features, like 486, p6 or x86-64-v1,-sse2
     #[arg(long, value_parser = cpu, value_name = "MODEL")]
     pub(crate) cpu: Option<Model>,
+    /// What the guest finds that looks for a hypervisor: none, vmware or hyper-v
+    #[arg(long, value_parser = hypervisor, value_name = "KIND")]
+    pub(crate) hypervisor: Option<HypervisorKind>,
     /// What the clock shows at the start: 1994-05-31T12:00:00, or now
     #[arg(long, value_parser = rtc, value_name = "DATE")]
     pub(crate) rtc: Option<RtcStart>,

@@ -81,6 +81,7 @@ fn apply(args: &RunArgs, c: &mut MachineConfig) {
     }
     set(&mut c.memory, &args.mem);
     set(&mut c.cpu, &args.cpu);
+    set(&mut c.hypervisor, &args.hypervisor);
     set(&mut c.rtc, &args.rtc);
     set(&mut c.rate, &args.ticks_per_second);
     set(&mut c.seed, &args.seed);

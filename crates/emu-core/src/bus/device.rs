@@ -2,6 +2,7 @@
 
 use core::any::Any;
 
+use super::hypervisor::HypervisorInterface;
 use super::lines::{Effects, Wire};
 use super::pci::PciFunction;
 use super::{CpuSignal, DeviceId, Output, Remap};
@@ -42,6 +43,10 @@ pub trait Device: DynState + Any + Send {
     }
     /// Runs DMA cycles for others.
     fn dma_controller(&mut self) -> Option<&mut dyn DmaController> {
+        None
+    }
+    /// Has a hypervisor's interface to its guests.
+    fn hypervisor(&mut self) -> Option<&mut dyn HypervisorInterface> {
         None
     }
     /// Has its bytes moved by a DMA controller.

@@ -59,6 +59,9 @@ pub struct Bus {
     /// Interrupt controllers in the order in which they answer an acknowledge cycle.
     intack: Vec<DeviceId>,
     dmac: Option<DeviceId>,
+    /// The device with a hypervisor's interface, and its port that sees the CPU's registers.
+    pub(super) hypervisor: Option<DeviceId>,
+    pub(super) backdoor_port: Option<u16>,
     /// The device at each DMA channel.
     dma_clients: [Option<DeviceId>; 8],
     dma_levels: [bool; 8],
@@ -97,6 +100,8 @@ impl Bus {
             pci: Vec::new(),
             intack: Vec::new(),
             dmac: None,
+            hypervisor: None,
+            backdoor_port: None,
             dma_clients: [None; 8],
             dma_levels: [false; 8],
             cpus: vec![CpuLines::default(); cpus],

@@ -2,6 +2,7 @@
 
 mod device;
 mod dispatch;
+pub mod hypervisor;
 mod lines;
 mod map;
 mod pci;
@@ -12,6 +13,7 @@ pub use device::{
     MmioDevice, PortDevice,
 };
 pub use dispatch::{Bus, CpuLines};
+pub use hypervisor::{BackdoorRegs, HypervisorInterface};
 pub use lines::{Sink, Wire};
 pub use pci::{PciAddress, PciFunction};
 

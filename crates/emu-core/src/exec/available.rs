@@ -33,7 +33,9 @@ pub(crate) fn accepts(model: &Model, insn: &Instruction) -> bool {
 
 /// Whether `model` executes `code`; without it the opcode raises #UD.
 pub(super) fn has(model: &Model, code: Code) -> bool {
-    code.cpuid_features().iter().all(|f| has_feature(model, *f))
+    // VMCALL calls whatever hypervisor is below the system; without VMX, or one below, it raises #UD itself.
+    let called = code == Code::Vmcall && model.kind >= Kind::P6;
+    called || code.cpuid_features().iter().all(|f| has_feature(model, *f))
 }
 
 fn has_feature(model: &Model, feature: CpuidFeature) -> bool {

@@ -21,7 +21,14 @@ type Leaf = [u32; 4];
 fn cpuid(sys: &mut System, _: &Instruction) -> Outcome {
     let (leaf, sub) = (sys.cpu.regs[reg::RAX] as u32, sys.cpu.regs[reg::RCX] as u32);
     let cpus = 1 + sys.parked.len() as u32;
-    let [a, b, c, d] = sys.cpu.cpuid(leaf, sub, cpus);
+    let [a, b, mut c, d] = match sys.hypervisor_leaf(leaf) {
+        Some(answer) => answer,
+        None => sys.cpu.cpuid(leaf, sub, cpus),
+    };
+    // The bit that silicon never sets [SDM-2 CPUID].
+    if leaf == 1 && sys.bus.has_hypervisor() {
+        c |= 1 << 31;
+    }
     let regs = &mut sys.cpu.regs;
     (regs[reg::RAX], regs[reg::RBX]) = (a.into(), b.into());
     (regs[reg::RCX], regs[reg::RDX]) = (c.into(), d.into());

@@ -22,6 +22,7 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
         Clts => clts,
         Rdmsr => rdmsr,
         Wrmsr => wrmsr,
+        Vmcall => |sys, _| sys.hypercall(),
         Invlpg_m => invlpg,
         Invpcid_r32_m128 | Invpcid_r64_m128 => invpcid,
         Rdpkru => rdpkru,

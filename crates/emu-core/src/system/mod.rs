@@ -6,6 +6,7 @@ mod debug;
 mod descriptor;
 mod exits;
 mod gate;
+mod hypervisor;
 mod interrupt;
 mod msr;
 mod paging;

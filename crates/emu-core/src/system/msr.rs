@@ -105,6 +105,9 @@ impl System {
     /// # Errors
     /// #GP(0) for a register that the model has not.
     pub(crate) fn read_msr(&mut self, number: u32) -> Outcome<u64> {
+        if let Some(outcome) = self.read_hypervisor_msr(number) {
+            return outcome;
+        }
         if !self.has_msr(number) {
             return Err(Fault::gp(0));
         }
@@ -149,6 +152,9 @@ impl System {
     /// # Errors
     /// #GP(0) for a register that the model has not, or a value that it can't hold.
     pub(crate) fn write_msr(&mut self, number: u32, value: u64) -> Outcome {
+        if let Some(outcome) = self.write_hypervisor_msr(number, value) {
+            return outcome;
+        }
         if !self.has_msr(number) || matches!(number, MTRRCAP | MCG_CAP | PLATFORM_ID) {
             return Err(Fault::gp(0));
         }
@@ -236,6 +242,7 @@ impl System {
         let narrow = self.cpu.model.kind == Kind::P6;
         let value = if narrow { value & 0xFFFF_FFFF } else { value };
         self.cpu.tsc_offset = value.wrapping_sub(self.now().0);
+        self.tell_tsc_written();
     }
 
     fn read_apic_base(&mut self) -> u64 {

@@ -4,6 +4,7 @@ mod debug;
 mod double_faults;
 mod faults;
 mod guest;
+mod hypervisor;
 mod long;
 mod paging;
 mod protection;

@@ -6,7 +6,7 @@
 //! | 00:01.0, .1, .3 | PIIX3 ISA bridge, IDE; PIIX4 power management |
 //! | 00:02.0 | VGA with dispi |
 
-use emu_core::bus::{Bus, DeviceId, PciAddress, Sink, Wire};
+use emu_core::bus::{Bus, Device, DeviceId, PciAddress, Sink, Wire};
 use emu_core::cpu::model::{Feature, Kind};
 use emu_core::mem::Target;
 use emu_core::{PhysMem, System};
@@ -15,6 +15,7 @@ use emu_devices::debug_ports::{self, DebugPorts};
 use emu_devices::fdc::DriveKind;
 use emu_devices::ferr::{self, Ferr, FerrWires};
 use emu_devices::firmware::{self, Bios, DirectBoot};
+use emu_devices::hyperv::{Hyperv, HypervConfig};
 use emu_devices::i440fx::{self, I440fx};
 use emu_devices::i8042::{self, I8042, KbcWires};
 use emu_devices::i8237::{self, Dma, DmaBoard};
@@ -28,13 +29,14 @@ use emu_devices::piix4_pm::{Piix4Pm, PmWires, REGION_APM};
 use emu_devices::port61::{self, Port61, Port61Wires};
 use emu_devices::port92::{Port92, Port92Wires};
 use emu_devices::vga::{Vga, VgaConfig};
+use emu_devices::vmware::{Vmware, VmwareConfig};
 
 use super::drives::{self, Media};
 use super::kernel::kernel_plan;
 use super::memory::{BoardMemory, lay_out};
 use super::{cmos, rom};
 use crate::boot::start;
-use crate::config::MachineConfig;
+use crate::config::{HypervisorKind, MachineConfig};
 use crate::machine::BuildError;
 
 /// The PCI device number of PIIX3 and the functions of PIIX4.
@@ -109,6 +111,7 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let b = &mut bus;
     let interrupts = Interrupts::install(b, &mut mem, config);
     core_chips(b, &interrupts, config, &media.floppy_kinds(), low);
+    hypervisor(b, config);
     peripherals(b, &interrupts);
     // No SMI# line: SeaBIOS without QEMU's fw_cfg installs no handler, and the chip then does by itself what one would do.
     pci_chips(b, &interrupts, rom, Wire::NONE);
@@ -162,6 +165,23 @@ fn core_chips(b: &mut Bus, interrupts: &Interrupts, config: &MachineConfig, flop
     b.map_ports(debug, 0xE9, 1, debug_ports::REGION_E9, 1);
     b.map_ports(debug, 0x402, 1, debug_ports::REGION_402, 1);
     b.map_ports(debug, 0xF4, 4, debug_ports::REGION_EXIT, 4);
+}
+
+/// What a guest finds that looks for a hypervisor. It comes before the keyboard controller, as it sees the mouse first.
+fn hypervisor(b: &mut Bus, config: &MachineConfig) {
+    let bus_hz = ApicConfig::default().bus_hz;
+    let device: Box<dyn Device> = match config.hypervisor {
+        HypervisorKind::None => return,
+        HypervisorKind::Vmware => {
+            Box::new(Vmware::new(VmwareConfig { memory: config.memory, bus_hz, start: config.rtc.to_unix() }))
+        }
+        HypervisorKind::HyperV => {
+            let reset = b.wire_to(Sink::MachineReset);
+            Box::new(Hyperv::new(HypervConfig { bus_hz, cpus: 1, reset }))
+        }
+    };
+    let id = b.add(device);
+    b.set_hypervisor(id);
 }
 
 /// Keyboard controller and serial ports.

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    BoardKind, ConfigError, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size, suggestion,
+    BoardKind, ConfigError, HypervisorKind, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size,
+    suggestion,
 };
 use crate::image::{ImageSpec, Mode, Parents, parse_format, parse_geometry, reason};
 
@@ -16,6 +17,7 @@ const KEYS: &[&str] = &[
     "name",
     "board",
     "cpu",
+    "hypervisor",
     "memory",
     "ticks-per-second",
     "rtc",
@@ -43,6 +45,7 @@ struct File {
     name: Option<String>,
     board: Option<BoardKind>,
     cpu: Option<String>,
+    hypervisor: Option<String>,
     memory: Option<SizeValue>,
     ticks_per_second: Option<u64>,
     rtc: Option<String>,
@@ -212,6 +215,9 @@ fn build(file: File) -> Result<MachineConfig, String> {
     if let Some(cpu) = file.cpu {
         c.cpu = parse_cpu(&cpu).map_err(text)?;
     }
+    if let Some(hypervisor) = file.hypervisor {
+        c.hypervisor = HypervisorKind::parse(&hypervisor).map_err(text)?;
+    }
     if let Some(memory) = file.memory {
         c.memory = memory.bytes()?;
     }
@@ -271,6 +277,7 @@ mod tests {
         name = "dos"
         board = "pc"
         cpu = "486,-fpu"
+        hypervisor = "vmware"
         memory = "16M"
         ticks-per-second = 33_000_000
         rtc = "1994-05-31"
@@ -294,7 +301,7 @@ mod tests {
         }
         let c = load(&[FULL]).unwrap();
         assert_eq!((c.memory, c.rate.hz(), c.seed, c.boot.as_str()), (16 << 20, 33_000_000, 7, "ca"));
-        assert_eq!(c.cpu, parse_cpu("486,-fpu").unwrap());
+        assert_eq!((c.cpu, c.hypervisor), (parse_cpu("486,-fpu").unwrap(), HypervisorKind::Vmware));
         assert_eq!(
             c.disks[0],
             ImageSpec { path: "/c.img".into(), mode: Mode::Write, size: Some(1024), ..ImageSpec::default() }
@@ -324,6 +331,7 @@ mod tests {
         assert!(text("seed = \n").contains("line 1"));
         assert!(text("seed = \"x\"").contains("0.toml"));
         assert!(text("board = \"pcx\"").contains("pc"));
+        assert!(text("hypervisor = \"vmwre\"").contains("did you mean `vmware`"));
         assert!(text("disk = [{}]").contains("needs an image"));
         assert!(!text("memory = \"x\"").contains('\n'));
     }

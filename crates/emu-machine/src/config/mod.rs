@@ -55,6 +55,37 @@ pub enum BoardKind {
     Pc,
 }
 
+/// The hypervisor below the machine, as its guest sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HypervisorKind {
+    /// None: the machine is bare silicon.
+    #[default]
+    None,
+    /// VMware's backdoor, CPUID leaves and absolute pointer.
+    Vmware,
+    /// Hyper-V's CPUID leaves, MSRs and hypercall page.
+    HyperV,
+}
+
+impl HypervisorKind {
+    /// Reads `none`, `vmware` or `hyper-v`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for anything else.
+    pub fn parse(text: &str) -> Result<HypervisorKind, ConfigError> {
+        match text {
+            "none" => Ok(HypervisorKind::None),
+            "vmware" => Ok(HypervisorKind::Vmware),
+            "hyper-v" | "hyperv" => Ok(HypervisorKind::HyperV),
+            _ => {
+                let hint = suggestion(text, &["none", "vmware", "hyper-v"]);
+                Err(ConfigError::Value(format!("hypervisor `{text}` is none of none, vmware, hyper-v{hint}")))
+            }
+        }
+    }
+}
+
 /// A kernel that is started without a boot loader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelConfig {
@@ -132,6 +163,8 @@ pub struct MachineConfig {
     pub board: BoardKind,
     /// Which CPU.
     pub cpu: Model,
+    /// What the guest finds when it looks for a hypervisor.
+    pub hypervisor: HypervisorKind,
     /// Bytes of RAM.
     pub memory: u64,
     /// Ticks per second of guest time.
@@ -167,6 +200,7 @@ impl Default for MachineConfig {
         MachineConfig {
             board: BoardKind::Pc,
             cpu: cpu::DEFAULT,
+            hypervisor: HypervisorKind::None,
             memory: 128 << 20,
             rate: ClockRate::DEFAULT,
             rtc: RtcStart::default(),
