@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use emu_machine::config::{MachineConfig, load_files, load_text};
-use emu_machine::vm::{ChosenImage, DriveKind, MACHINE, plan, read_machine};
+use emu_machine::vm::{ChosenImage, DriveKind, MACHINE, check_places, plan, read_machine};
 
 use super::exit::Failure;
 
@@ -23,7 +23,8 @@ pub(super) fn describe(path: &Path, more: &[PathBuf]) -> Result<Option<Described
         let files: Vec<PathBuf> = std::iter::once(file).chain(more.iter().cloned()).collect();
         return Ok(Some(Described { config: load_files(&files)?, notes: Vec::new() }));
     }
-    let named = path.extension().is_some_and(|e| DESCRIPTIONS.iter().any(|d| e.eq_ignore_ascii_case(d)));
+    let listed = path.to_string_lossy().to_lowercase().ends_with(".hyperv.json");
+    let named = listed || path.extension().is_some_and(|e| DESCRIPTIONS.iter().any(|d| e.eq_ignore_ascii_case(d)));
     if !path.is_dir() && !named {
         return Ok(None);
     }
@@ -32,7 +33,9 @@ pub(super) fn describe(path: &Path, more: &[PathBuf]) -> Result<Option<Described
             "--machine can't go with another product's machine: import it first (emu vm import)",
         ));
     }
-    let plan = plan(read_machine(path).map_err(crate::vm::failure)?);
+    let foreign = read_machine(path).map_err(crate::vm::failure)?;
+    check_places(&foreign).map_err(crate::vm::failure)?;
+    let plan = plan(foreign);
     let mut notes: Vec<String> = plan.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect();
     notes.push("the disks are not written: what the guest writes stays in memory (emu vm import keeps it)".into());
     let text = plan.toml(|_, drive| {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use emu_machine::image::Kind;
-use emu_machine::vm::{Disks, Note, Plan, VmError, make_folder, plan, read_machine};
+use emu_machine::vm::{Disks, Note, Plan, Target, VmError, check_places, file_name, make_folder, plan, read_machine};
 use serde_json::json;
 
 use crate::disk::progress;
@@ -21,6 +21,33 @@ pub(crate) struct VmArgs {
 enum VmVerb {
     /// Make an emu machine of another product's: VMware, OVF, Hyper-V, libvirt, or a QEMU command line.
     Import(ImportArgs),
+    /// Make another product's machine of an emu machine folder.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The machine folder, or its machine.toml.
+    path: PathBuf,
+
+    /// For which product: a VMware folder, an OVA, or VHDX images and a PowerShell script for Hyper-V.
+    #[arg(long, value_enum)]
+    to: ExportTarget,
+
+    /// What is made: a folder, or the .ova; by default the machine's name beside its folder.
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+
+    /// Tell it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExportTarget {
+    Vmx,
+    Ova,
+    Hyperv,
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +67,10 @@ struct ImportArgs {
     #[arg(long, value_name = "FORMAT", value_parser = format_of)]
     convert: Option<Kind>,
 
+    /// Allow disks outside of the machine's folder.
+    #[arg(long)]
+    anywhere: bool,
+
     /// Only say what would be made.
     #[arg(long)]
     dry_run: bool,
@@ -55,12 +86,50 @@ fn format_of(text: &str) -> Result<Kind, String> {
 
 /// Runs one command; returns the exit code.
 pub(crate) fn run(args: &VmArgs) -> Result<u8, Failure> {
-    let VmVerb::Import(args) = &args.verb;
-    import(args)
+    match &args.verb {
+        VmVerb::Import(args) => import(args),
+        VmVerb::Export(args) => export(args),
+    }
+}
+
+fn export(args: &ExportArgs) -> Result<u8, Failure> {
+    let target = match args.to {
+        ExportTarget::Vmx => Target::Vmx,
+        ExportTarget::Ova => Target::Ova,
+        ExportTarget::Hyperv => Target::HyperV,
+    };
+    let bar = progress::bar(0, args.json);
+    let made = emu_machine::vm::export(&args.path, target, args.output.as_deref(), &mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let made = made.map_err(failure)?;
+    if args.json {
+        let value =
+            json!({ "name": made.name, "file": made.file.to_string_lossy(), "notes": notes_json(made.notes.iter()) });
+        crate::disk::print(&format!("{value:#}\n"));
+        return Ok(0);
+    }
+    let mut text = format!("{}\n", made.name);
+    for note in &made.notes {
+        text.push_str(&format!("  note: {}: {}\n", note.about, note.text));
+    }
+    text.push_str(&format!("made {}\n", made.file.display()));
+    crate::disk::print(&text);
+    Ok(0)
+}
+
+fn notes_json<'a>(notes: impl Iterator<Item = &'a Note>) -> Vec<serde_json::Value> {
+    notes.map(|n| json!({ "about": n.about, "text": n.text })).collect()
 }
 
 fn import(args: &ImportArgs) -> Result<u8, Failure> {
-    let plan = plan(read_machine(&args.path).map_err(failure)?);
+    let foreign = read_machine(&args.path).map_err(failure)?;
+    if !args.anywhere {
+        check_places(&foreign).map_err(failure)?;
+    }
+    let plan = plan(foreign);
     let folder = args.output.clone().unwrap_or_else(|| default_folder(&plan));
     let disks = match (args.convert, args.copy) {
         (Some(kind), _) => Disks::Copy(kind),
@@ -84,10 +153,7 @@ fn import(args: &ImportArgs) -> Result<u8, Failure> {
 
 /// Beside the description: the machine's name, as far as it can be a file's.
 fn default_folder(plan: &Plan) -> PathBuf {
-    let safe = |c: char| if c.is_alphanumeric() || " ._-()".contains(c) { c } else { '_' };
-    let name: String = plan.name().chars().map(safe).take(100).collect();
-    let name = name.trim().trim_start_matches('.');
-    let name = if name.is_empty() { "machine" } else { name };
+    let name = file_name(plan.name());
     plan.foreign().file.parent().unwrap_or(Path::new("")).join(format!("{name}.emu"))
 }
 
@@ -99,7 +165,7 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
             "product": plan.foreign().product.name(),
             "folder": folder.map(|f| f.to_string_lossy()),
             "drives": plan.drives.iter().map(|d| json!({ "place": d.place, "image": d.source })).collect::<Vec<_>>(),
-            "notes": notes.iter().map(|n| json!({ "about": n.about, "text": n.text })).collect::<Vec<_>>(),
+            "notes": notes_json(notes.into_iter()),
         });
         crate::disk::print(&format!("{value:#}\n"));
         return;

@@ -1,5 +1,6 @@
 //! A machine as another product describes it, without that product's words.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Whose machine it is.
@@ -166,6 +167,8 @@ pub struct Foreign {
     pub kernel: Option<Kernel>,
     /// The clock's start, as emu's `rtc`.
     pub rtc: Option<String>,
+    /// What an export of emu's has kept of a machine.toml, by its keys.
+    pub settings: BTreeMap<String, String>,
     /// Snapshots, each before its children.
     pub snapshots: Vec<Snapshot>,
     /// What could not be taken over.
@@ -190,6 +193,7 @@ impl Foreign {
             networks: Vec::new(),
             kernel: None,
             rtc: None,
+            settings: BTreeMap::new(),
             snapshots: Vec::new(),
             notes: Vec::new(),
         }
@@ -203,8 +207,13 @@ impl Foreign {
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let folder = self.file.parent().unwrap_or_else(|| std::path::Path::new(""));
         match windows_path(path) {
-            // A path of another host: the file itself, if it was brought along, stands beside the description.
-            Some(name) => folder.join(name),
+            // A path of another host: the file itself, if it was brought along, stands beside the description, or where a
+            // Hyper-V export has its disks.
+            Some(name) => {
+                let places = ["", "../Virtual Hard Disks", "Virtual Hard Disks"].map(|p| folder.join(p).join(&name));
+                let there = places.iter().find(|p| p.exists()).cloned();
+                there.unwrap_or_else(|| folder.join(name))
+            }
             None => folder.join(path.strip_prefix("file://").unwrap_or(path)),
         }
     }

@@ -1,24 +1,31 @@
 //! Machines of other products: what their files say, and the emu machine that comes closest.
 //!
 //! Each product's file is read into a [`Foreign`] machine (one file of this folder per format); [`plan`] turns that into a
-//! `machine.toml` and says, line by line, what has no counterpart and what was chosen instead. Nothing here opens or
-//! writes a disk: paths are all that is known of them.
+//! `machine.toml` and says, line by line, what has no counterpart and what was chosen instead. Readers open no disk: paths
+//! are all that they know of them. [`export()`] goes the other way.
 
+mod confine;
+mod export;
 mod folder;
 mod foreign;
 mod hyperv;
 mod libvirt;
 mod lines;
+mod listing;
 mod ova;
 mod ovf;
+mod own;
 mod plan;
 mod probe;
 mod qemu;
 mod qemu_drives;
 mod snapshots;
+mod vmcx;
 mod vmx;
 mod xml;
 
+pub use confine::check_places;
+pub use export::{Exported, Target, export, file_name};
 pub use folder::{Disks, MACHINE, Made, make_folder};
 pub use foreign::{Drive, DriveKind, Firmware, Foreign, Network, Note, Product, Snapshot};
 pub use plan::{ChosenImage, Plan, PlannedDrive, plan};
@@ -50,7 +57,7 @@ pub enum VmError {
     Image(Box<crate::image::ImageError>),
     /// A file or folder that describes no machine.
     #[error(
-        "{0} describes no machine: wanted is a .vmx, .ovf or .ova file, a Hyper-V export folder or .xml, a libvirt domain \
+        "{0} describes no machine: wanted is a .vmx, .ovf or .ova file, a Hyper-V export folder, .vmcx or .xml, a libvirt domain \
          XML, or a text file with a QEMU command line"
     )]
     Unknown(PathBuf),

@@ -3,7 +3,7 @@
 //! The archive is not compressed, so that nothing in it can be larger than itself; sparse entries, which could, are
 //! refused. Names with folders are refused too: an OVA has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,14 @@ fn walk(path: &Path, mut each: impl FnMut(&str, Entry<'_, File>) -> Result<bool,
     let file = File::open(path).map_err(|e| VmError::file(path, &e))?;
     let mut archive = Archive::new(file);
     let damaged = |e: std::io::Error| VmError::invalid(path, format!("not a whole tar archive: {e}"));
-    for entry in archive.entries().map_err(damaged)?.take(MOST) {
+    let mut seen = BTreeSet::new();
+    for entry in archive.entries().map_err(damaged)? {
+        if seen.len() == MOST {
+            return Err(VmError::invalid(
+                path,
+                format!("more than {MOST} files in the archive: no product writes that"),
+            ));
+        }
         let entry = entry.map_err(damaged)?;
         let name = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
         if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
@@ -38,6 +45,9 @@ fn walk(path: &Path, mut each: impl FnMut(&str, Entry<'_, File>) -> Result<bool,
         }
         if name.contains(['/', '\\']) || name.starts_with('.') || name.is_empty() {
             return Err(VmError::invalid(path, format!("the name {name} in the archive has folders: an OVA has none")));
+        }
+        if !seen.insert(name.clone()) {
+            return Err(VmError::invalid(path, format!("{name} stands in the archive a second time")));
         }
         if !each(&name, entry)? {
             break;

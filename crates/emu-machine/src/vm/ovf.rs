@@ -35,6 +35,16 @@ pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> 
     if hardware.descendants().any(|n| firmware(&n)) {
         m.firmware = Firmware::Efi;
     }
+    for extra in children(hardware, "ExtraConfig") {
+        let key = attribute(extra, "key").and_then(|k| k.strip_prefix("emu."));
+        if let (Some(key), Some(value)) = (key, attribute(extra, "value")) {
+            m.settings.insert(key.into(), value.into());
+        }
+    }
+    // `vmx-19` is a machine of VMware's, whose tools look for its backdoor.
+    if text(hardware, &["System", "VirtualSystemType"]).is_some_and(|t| t.starts_with("vmx-")) {
+        m.settings.entry("hypervisor".into()).or_insert_with(|| "vmware".into());
+    }
     let items: Vec<_> =
         hardware.children().filter(|n| ["Item", "StorageItem", "EthernetPortItem"].iter().any(|i| is(*n, i))).collect();
     let controllers = controllers(&items);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::foreign::{Drive, DriveKind, Firmware, Foreign, Note};
-use crate::config::SerialTarget;
+use super::foreign::{Drive, DriveKind, Firmware, Foreign, Note, Product};
+use crate::config::{HypervisorKind, RtcStart, SerialTarget, parse_cpu};
 
 /// The most RAM that emu's board has.
 const MOST_MEMORY: u64 = 32 << 30;
@@ -73,7 +73,32 @@ pub fn plan(mut foreign: Foreign) -> Plan {
         );
     }
     let serials = choose_serials(&foreign, &mut note);
+    take_settings(&mut foreign, &mut note);
     Plan { drives, notes, foreign, memory, cpu, serials }
+}
+
+/// Keeps those of emu's own settings that mean something, and what they say of the machine.
+fn take_settings(f: &mut Foreign, note: &mut impl FnMut(&str, String)) {
+    f.settings.retain(|key, value| {
+        let good = match key.as_str() {
+            "cpu" => parse_cpu(value).is_ok(),
+            "hypervisor" => HypervisorKind::parse(value).is_ok(),
+            "rtc" => RtcStart::parse(value).is_ok(),
+            "boot" => value.chars().all(|c| "acd".contains(c)),
+            "seed" | "ticks-per-second" => value.parse::<u64>().is_ok(),
+            _ => false,
+        };
+        if !good {
+            note(&format!("emu.{key}"), "means nothing to this emu: left out".into());
+        }
+        good
+    });
+    if let Some(boot) = f.settings.get("boot") {
+        f.boot.clone_from(boot);
+    }
+    if let Some(rtc) = f.settings.get("rtc") {
+        f.rtc = Some(rtc.clone());
+    }
 }
 
 fn choose_memory(f: &Foreign, note: &mut impl FnMut(&str, String)) -> u64 {
@@ -90,7 +115,8 @@ fn choose_memory(f: &Foreign, note: &mut impl FnMut(&str, String)) -> u64 {
 
 /// DOS and its time run on what they knew; everything else gets a current CPU.
 fn choose_cpu(f: &Foreign, note: &mut impl FnMut(&str, String)) -> String {
-    if let Some(cpu) = &f.cpu {
+    let known = f.settings.get("cpu").filter(|c| parse_cpu(c).is_ok());
+    if let Some(cpu) = known.or(f.cpu.as_ref()) {
         return cpu.clone();
     }
     let guest = f.guest.to_lowercase();
@@ -157,7 +183,13 @@ fn choose_serials(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<Strin
 struct File {
     name: String,
     cpu: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypervisor: Option<String>,
     memory: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticks_per_second: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bios: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,7 +293,10 @@ impl Plan {
         let file = File {
             name: f.name.clone(),
             cpu: self.cpu.clone(),
+            hypervisor: f.settings.get("hypervisor").cloned().or_else(|| hypervisor(f.product).map(str::to_owned)),
             memory: size_text(self.memory),
+            seed: f.settings.get("seed").and_then(|s| s.parse().ok()),
+            ticks_per_second: f.settings.get("ticks-per-second").and_then(|t| t.parse().ok()),
             bios: if let Firmware::File(path) = &f.firmware { Some(path.display().to_string()) } else { None },
             rtc: f.rtc.clone(),
             boot: f.boot.clone(),
@@ -288,6 +323,15 @@ fn drive_table(image: Option<ChosenImage>) -> DriveTable {
     let Some(image) = image else { return DriveTable { image: None, mode: None, parents: None } };
     let parents = image.anywhere.then_some("anywhere");
     DriveTable { image: Some(image.path.display().to_string()), mode: Some(image.mode.into()), parents }
+}
+
+/// What the guest found there, it finds here.
+fn hypervisor(product: Product) -> Option<&'static str> {
+    match product {
+        Product::VMware => Some("vmware"),
+        Product::HyperV => Some("hyper-v"),
+        Product::Ovf | Product::Libvirt | Product::Qemu => None,
+    }
 }
 
 fn size_text(bytes: u64) -> String {

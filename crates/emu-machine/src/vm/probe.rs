@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::foreign::Foreign;
 use super::hyperv::has_extension;
-use super::{VmError, decode, hyperv, libvirt, ova, ovf, qemu, read_file, vmx, xml};
+use super::{VmError, decode, hyperv, libvirt, listing, ova, ovf, qemu, read_file, vmcx, vmx, xml};
 
 /// Reads the machine at `path`: a description, or a folder that holds one.
 ///
@@ -19,16 +19,16 @@ pub fn read_machine(path: &Path) -> Result<Foreign, VmError> {
     if ova::is_archive(&head) {
         return read_xml(path, path, &ova::descriptor(path)?);
     }
-    if head.starts_with(b"HyperVStorage") || has_extension(path, "vmcx") {
-        return Err(VmError::invalid(
-            path,
-            "Hyper-V's binary configuration (.vmcx) is not read yet: start the machine with `emu run --disk` and the disks of \
-             its export",
-        ));
+    if vmcx::is_storage(&head) || has_extension(path, "vmcx") {
+        let text = vmcx::to_xml(path, &read_file(path)?)?;
+        return read_xml(path, path, &text);
     }
     let text = decode(&read_file(path)?);
     if text.trim_start().starts_with('<') {
         return read_xml(path, path, &text);
+    }
+    if listing::is_listing(&text) {
+        return listing::read(path, &text);
     }
     if has_extension(path, "vmx") || looks_like_vmx(&text) {
         return vmx::read(path);
@@ -65,6 +65,13 @@ fn read_xml(blame: &Path, path: &Path, text: &str) -> Result<Foreign, VmError> {
     }
 }
 
+/// The extensions of descriptions, the richest first. A listing of Hyper-V's, whose owner made it for emu, goes before all.
+const EXTENSIONS: &[&str] = &["json", "vmx", "ovf", "ova", "vmcx", "xml"];
+
+fn is_listing(path: &Path) -> bool {
+    path.to_string_lossy().to_lowercase().ends_with(listing::SUFFIX)
+}
+
 /// The one description in a folder; in a Hyper-V export it stands in `Virtual Machines`.
 fn find_in_folder(folder: &Path) -> Result<PathBuf, VmError> {
     let mut found = Vec::new();
@@ -74,13 +81,15 @@ fn find_in_folder(folder: &Path) -> Result<PathBuf, VmError> {
             Err(_) if place != folder => continue,
             Err(e) => return Err(VmError::file(&place, &e)),
         };
-        let known =
-            |p: &PathBuf| ["vmx", "ovf", "ova", "xml", "vmcx"].iter().any(|e| has_extension(p, e)) && p.is_file();
+        let known = |p: &PathBuf| {
+            p.is_file()
+                && (EXTENSIONS.iter().any(|e| has_extension(p, e)) && (is_listing(p) || !has_extension(p, "json")))
+        };
         found.extend(entries.filter_map(|e| Some(e.ok()?.path())).filter(known).take(100));
     }
     found.sort();
     // Where a product wrote the same machine twice, the richer description counts.
-    for extension in ["vmx", "ovf", "ova", "vmcx", "xml"] {
+    for extension in EXTENSIONS {
         let mut of_kind: Vec<_> = found.iter().filter(|p| has_extension(p, extension)).collect();
         match of_kind.len() {
             0 => {}

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Network, Product, mac_address};
 use super::lines::Lines;
+use super::own::rtc_text;
 use super::{VmError, decode, read_file, snapshots};
+use crate::config::RtcStart;
 
 /// Controllers with the number of their buses and of the places at each.
 const CONTROLLERS: &[(&str, u32, u32)] = &[("ide", 2, 2), ("sata", 4, 30), ("scsi", 4, 16), ("nvme", 4, 15)];
@@ -30,6 +32,9 @@ pub(super) fn read(path: &Path) -> Result<Foreign, VmError> {
     serials(&lines, &mut m);
     networks(&lines, &mut m);
     m.boot = boot_order(&lines);
+    m.rtc = lines.number("rtc.starttime").map(|s| rtc_text(RtcStart::from_unix(s)));
+    let settings = lines.keys().filter_map(|k| Some((k.strip_prefix("emu.")?.to_owned(), lines.get(k)?.to_owned())));
+    m.settings = settings.collect();
     others(&lines, &mut m);
     snapshots::read_vmsd(&mut m)?;
     Ok(m)
