@@ -8,6 +8,8 @@ mod frame;
 mod packed;
 mod reader;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod writer;
 

@@ -287,6 +287,9 @@ impl Recording {
 
     fn take_checkpoint(&mut self, part: &CheckpointPart, at: u64) -> Result<(), &'static str> {
         let point = part.at.point();
+        if self.spine.last().is_some_and(|s| s.at == point.at && s.hash != point.hash) {
+            return Err(CONTRADICTION);
+        }
         if part.part == 0 {
             if !self.under_way && self.checkpoints.is_empty() {
                 self.advance(point.at.tick.0, point.at.inputs as u64)?;
@@ -498,6 +501,9 @@ impl Recording {
         }
         if system.hash_when_saved(&bytes) != checkpoint.point.hash {
             return Err(damaged("the state that it holds is not what its hash says"));
+        }
+        if system.now() != checkpoint.point.at.tick {
+            return Err(damaged("the state that it holds is of another tick"));
         }
         Ok(checkpoint.point.at)
     }

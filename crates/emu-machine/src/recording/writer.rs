@@ -229,7 +229,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn write_news(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+    pub(super) fn write_news(&mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
         for (number, volume) in system.bus.volumes().iter().enumerate() {
             self.write_blocks(number, &volume.take_used())?;
         }
