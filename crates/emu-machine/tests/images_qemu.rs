@@ -257,6 +257,36 @@ fn snapshots_are_read_by_both() {
     same(&raw, &image);
 }
 
+/// Images of other programs: the SHA-256 of their disks, as qemu-img reads them (of image.vhd, once the checksum of its
+/// footers counts the id), and those that are rightly refused.
+#[test]
+fn images_of_other_programs_read_right() {
+    let _alone = alone();
+    let shared = std::env::var_os("EMU_SHARED").map_or_else(|| PathBuf::from("../../../shared"), PathBuf::from);
+    let folder = shared.join("disks/dfvfs");
+    if !folder.is_dir() {
+        eprintln!("{} is not here: no images of other programs are read", folder.display());
+        return;
+    }
+    for (name, hash) in [
+        ("ext2.qcow2", "a6c2f0e39afe6c6ab432ca5465349fcefe8dc944398e97b2d957d3f89dbb5d80"),
+        ("ext2.vmdk", "a6c2f0e39afe6c6ab432ca5465349fcefe8dc944398e97b2d957d3f89dbb5d80"),
+        ("ext2.vhd", "870be7ae16c1fa8faab05c6eb9205dc9a7ae35c5f552c5cf8a267c0bc6a5cb99"),
+        ("windows_volume.qcow2", "44abe9deca9658f331a2bdba2deb53192d04f35d157a1fb3ba0597b03f0524f2"),
+        ("image.vhd", "c6db12a7db548e193c29420c1b4533e4708b20c5033db5cc29ef075d48316d25"),
+    ] {
+        assert_eq!(ops::sha256(&mut open(&folder.join(name), false), &mut |_| {}).unwrap(), hash, "{name}");
+        is_clean(&folder.join(name));
+    }
+    // A parent that is not there, and checksums that were not made again after a change by hand.
+    for (name, problem) in
+        [("fat-differential.vhd", "fat-parent.vhd: no such file"), ("image-differential.vhd", "checksum")]
+    {
+        let error = Disk::open(&folder.join(name), &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(problem), "{name}: {error}");
+    }
+}
+
 /// Where write `i` goes, and what it writes.
 fn a_write(i: u64) -> (u64, Vec<u8>) {
     let hash = |n: u64| (i + n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;

@@ -55,6 +55,13 @@ pub(super) fn checksum(raw: &[u8], at: usize) -> u32 {
     !(all - own)
 }
 
+/// The checksum of a footer by old writers, which put the id in afterwards.
+fn sum_without_id(raw: &[u8; 512]) -> u32 {
+    let mut raw = *raw;
+    raw[68..84].fill(0);
+    checksum(&raw, 64)
+}
+
 /// Puts the checksum in.
 pub(super) fn seal(raw: &mut [u8], at: usize) {
     let sum = checksum(raw, at);
@@ -72,7 +79,7 @@ pub(super) fn read_footer(store: &dyn Store) -> Result<Footer> {
         if &raw[..8] != COOKIE {
             continue;
         }
-        if checksum(&raw, 64) == u32_at(&raw, 64) {
+        if checksum(&raw, 64) == u32_at(&raw, 64) || sum_without_id(&raw) == u32_at(&raw, 64) {
             return judge(store, at, raw);
         }
         problem = Some(store.bad(Kind::Vhd, "footer", at, "its checksum is wrong"));
