@@ -61,8 +61,11 @@ impl System {
         }
         self.cpu.cr0 = new;
         self.cpu.efer = efer;
-        if changed & (CR0_PE | CR0_PG | CR0_WP) != 0 {
+        if changed & (CR0_PE | CR0_PG) != 0 {
             self.flush_translations();
+        } else if changed & CR0_WP != 0 {
+            // Nothing of it concerns fetches.
+            self.tlb.flush(false);
         }
         self.cpu.refresh_segments();
         self.request_leave();
