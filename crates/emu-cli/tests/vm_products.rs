@@ -251,6 +251,12 @@ fn hostile_descriptions_are_refused_in_one_line() {
         let run = emu(&["run", &file, "--display", "none", "--timeout", "5"]);
         assert_eq!(run.status.code(), Some(3), "{name}");
     }
+    // A disk in the folder whose extent is not: the image that it is put under must not lead out either.
+    let extent = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\
+                  RW 8 FLAT \"/etc/passwd\" 0\nddb.adapterType = \"ide\"\n";
+    dir.file("flat.vmdk", extent.as_bytes());
+    let error = refused(&dir.file("flat.vmx", vmx("flat.vmdk").as_bytes()), &made);
+    assert!(error.contains("names the file /etc/passwd"), "{error}");
     // Keys that nobody knows, however they look, are passed over; the disk that is not there is what is wrong.
     let odd = format!("{}emu.cpu = \"../../x\"\nemu.unknown = \"y\"\nfoo.|00bar = \"|ZZ|\"\n", vmx("gone.vmdk"));
     assert!(refused(&dir.file("odd.vmx", odd.as_bytes()), &made).contains("is not there"));

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use emu_machine::image::Kind;
-use emu_machine::vm::{Disks, Note, Plan, Target, VmError, check_places, file_name, make_folder, plan, read_machine};
+use emu_machine::vm::{
+    Disks, Note, Plan, Target, VmError, check_places, file_name, make_folder, parents_of, plan, read_machine,
+};
 use serde_json::json;
 
 use crate::disk::progress;
@@ -141,7 +143,8 @@ fn import(args: &ImportArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let bar = progress::bar(0, args.json);
-    let made = make_folder(&plan, &folder, disks, &mut |done, all| {
+    let parents = parents_of(plan.foreign(), args.anywhere);
+    let made = make_folder(&plan, &folder, disks, parents, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });

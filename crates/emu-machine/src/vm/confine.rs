@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::VmError;
 use super::foreign::{Foreign, Product};
+use crate::image::Parents;
 
 /// The folder that a product's description keeps to; `None` for those that are written on the host itself, where absolute
 /// paths are the rule.
@@ -33,6 +34,12 @@ fn real(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Where the files may be that the images of `m` name in turn, unless its owner allows them `anywhere`.
+#[must_use]
+pub fn parents_of(m: &Foreign, anywhere: bool) -> Parents {
+    if anywhere || home(m).is_none() { Parents::Anywhere } else { Parents::Folder }
 }
 
 /// Checks that everything that `m` names lies in its own folder.

@@ -34,16 +34,23 @@ pub struct Made {
     pub notes: Vec<Note>,
 }
 
-/// Makes the folder `folder`, where nothing may be yet. `each` hears of bytes that were copied, of all there are.
+/// Makes the folder `folder`, where nothing may be yet. `parents` says where the files may be that images of the machine
+/// name in turn; `each` hears of bytes that were copied, of all there are.
 ///
 /// # Errors
 /// [`VmError`]; then there is no new folder.
-pub fn make_folder(plan: &Plan, folder: &Path, disks: Disks, each: &mut dyn FnMut(u64, u64)) -> Result<Made, VmError> {
+pub fn make_folder(
+    plan: &Plan,
+    folder: &Path,
+    disks: Disks,
+    parents: Parents,
+    each: &mut dyn FnMut(u64, u64),
+) -> Result<Made, VmError> {
     if folder.exists() {
         return Err(VmError::invalid(folder, "is there already: choose another folder with --output"));
     }
     std::fs::create_dir_all(folder).map_err(|e| VmError::file(folder, &e))?;
-    let made = fill(plan, folder, disks, each);
+    let made = fill(plan, folder, disks, parents, each);
     if made.is_err() {
         // Everything in it was made just now.
         let _ = std::fs::remove_dir_all(folder);
@@ -51,15 +58,22 @@ pub fn make_folder(plan: &Plan, folder: &Path, disks: Disks, each: &mut dyn FnMu
     made
 }
 
-fn fill(plan: &Plan, folder: &Path, disks: Disks, each: &mut dyn FnMut(u64, u64)) -> Result<Made, VmError> {
+fn fill(
+    plan: &Plan,
+    folder: &Path,
+    disks: Disks,
+    parents: Parents,
+    each: &mut dyn FnMut(u64, u64),
+) -> Result<Made, VmError> {
     let mut made = Made { file: folder.join(MACHINE), ..Made::default() };
     let mut chosen: Vec<Option<ChosenImage>> = Vec::new();
     let unpacked = unpack(plan, folder, each)?;
     for (n, drive) in plan.drives.iter().enumerate() {
         let name = drive.source.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
         let inside = name.and_then(|n| unpacked.get(&n)).cloned();
-        let drive = &PlannedDrive { source: inside.or(drive.source.clone()), ..drive.clone() };
-        chosen.push(take_drive(n, drive, folder, disks, &mut made, each)?);
+        let drive = PlannedDrive { source: inside.or(drive.source.clone()), ..drive.clone() };
+        check_parents(&drive, parents)?;
+        chosen.push(take_drive(n, &drive, folder, disks, &mut made, each)?);
     }
     let text = plan.toml(|n, _| chosen[n].clone());
     std::fs::write(&made.file, text).map_err(|e| VmError::file(&made.file, &e))?;
@@ -77,6 +91,23 @@ fn unpack(plan: &Plan, folder: &Path, each: &mut dyn FnMut(u64, u64)) -> Result<
     let name = |d: &PlannedDrive| Some(d.source.as_deref()?.file_name()?.to_string_lossy().into_owned());
     let names: Vec<String> = plan.drives.iter().filter_map(name).collect();
     ova::unpack(file, &names, folder, each)
+}
+
+/// An image of a machine that came from elsewhere may name its new owner's files as its extents or parents: it is opened
+/// once as it must be, before its chain may be anywhere.
+fn check_parents(drive: &PlannedDrive, parents: Parents) -> Result<(), VmError> {
+    let Some(source) = drive.source.as_deref().filter(|s| parents == Parents::Folder && s.exists()) else {
+        return Ok(());
+    };
+    match Disk::open(source, &Options { parents, ..Options::default() }) {
+        Err(ImageError::Outside { path, name }) => {
+            let why = format!(
+                "names the file {name}, which is not in its folder; if that is meant, import it with `--anywhere`"
+            );
+            Err(VmError::invalid(&path, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What stands in the `machine.toml` for one drive.

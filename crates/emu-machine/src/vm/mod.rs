@@ -24,7 +24,7 @@ mod vmcx;
 mod vmx;
 mod xml;
 
-pub use confine::check_places;
+pub use confine::{check_places, parents_of};
 pub use export::{Exported, Target, export, file_name};
 pub use folder::{Disks, MACHINE, Made, make_folder};
 pub use foreign::{Drive, DriveKind, Firmware, Foreign, Network, Note, Product, Snapshot};
