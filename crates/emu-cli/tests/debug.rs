@@ -3,18 +3,17 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::TempDir;
+use common::gdb::{PATIENCE, Server, in_order, stdout};
 use test_roms::roms::{Bug, FOUND, MAGIC, STRUCTURE, bugs};
 
 const EMU: &str = env!("CARGO_BIN_EXE_emu");
-/// How long a debugger may take for a test.
-const PATIENCE: Duration = Duration::from_secs(120);
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// The planted bug `name`, as a recording of a run in which it has shown.
@@ -44,93 +43,6 @@ fn console(args: &[&str], script: &str) -> Output {
         .expect("emu starts");
     child.stdin.take().expect("its input").write_all(script.as_bytes()).expect("emu reads");
     child.wait_with_output().expect("emu ends")
-}
-
-fn stdout(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
-/// `emu debug --gdb` at work.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(args: &[&str], address: &str) -> Server {
-        let mut child = Command::new(EMU)
-            .args(["debug", "--gdb", address])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("emu starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its messages"));
-        let mut said = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert!(lines.read_line(&mut line).expect("a line") > 0, "emu ended: {said}");
-            if let Some((_, address)) = line.trim().split_once("target remote ") {
-                break address.to_owned();
-            }
-            said += &line;
-        };
-        std::thread::spawn(move || _ = std::io::copy(&mut lines, &mut std::io::sink()));
-        Server { child, address }
-    }
-
-    /// What gdb prints while it obeys `script`.
-    fn gdb(&self, script: &str) -> String {
-        let dir = TempDir::new(&format!("gdb-{}", self.address.replace([':', '/', '.'], "-")));
-        let address = &self.address;
-        let head =
-            format!("set pagination off\nset confirm off\nset tcp connect-timeout 10\ntarget remote {address}\n");
-        let file = dir.file("script.gdb", (head + script).as_bytes());
-        let out = Command::new("timeout")
-            .args([&PATIENCE.as_secs().to_string(), "gdb", "-nx", "-batch", "-x", &file])
-            .stdin(Stdio::null())
-            .output()
-            .expect("gdb runs: scripts/setup installs it");
-        let text = stdout(&out);
-        assert!(out.status.success(), "{text}\n{}", String::from_utf8_lossy(&out.stderr));
-        text
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.child.try_wait().expect("its state").is_none()
-    }
-
-    /// Waits for its end.
-    fn code(mut self) -> Option<i32> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().expect("its state") {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("emu has not ended");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// `needles` stand in `text` one behind the other.
-#[track_caller]
-fn in_order(text: &str, needles: &[&str]) {
-    let mut at = 0;
-    for needle in needles {
-        match text[at..].find(needle) {
-            Some(i) => at += i + needle.len(),
-            None => panic!("no {needle:?} in its place in:\n{text}"),
-        }
-    }
 }
 
 #[test]
@@ -164,6 +76,22 @@ fn gdb_reports_both_ends_and_steps_back_from_anywhere() {
     in_order(&text, &["$1 = (void (*)()) 0xfffffff0", "No more reverse-execution history"]);
     assert_eq!(text.matches("No more reverse-execution history").count(), 2, "{text}");
     in_order(&text, &["cs  ", "cr0  ", "efer  ", "ip  ", "mxcsr  ", "fctrl  "]);
+}
+
+#[test]
+fn gdb_takes_the_registers_of_every_width() {
+    let (_dir, _bug, file) = recorded("self-modifying loop");
+    for (arch, last, wide) in [("i8086", "xmm7", "i8086"), ("i386", "xmm7", "i386"), ("x86-64", "xmm15", "i386:x86-64")]
+    {
+        let server = Server::start(&[&file, "--arch", arch], ":0");
+        let text = server.gdb(&format!(
+            "show architecture\nstepi 5\nreverse-stepi 5\np/x $ip\np ${last}.uint128\np $fs_base\np/x $cr0\np/x $fctrl\n\
+             p $st0\np $mxcsr\np/x $dr6\n"
+        ));
+        let shown = format!("(currently \"{wide}\")");
+        in_order(&text, &[&shown, "$1 = 0xfff0", "$2 = 0", "$3 = 0", "$4 = 0x60000010", "$5 = 0x40", "$6 = 0"]);
+        in_order(&text, &["$7 = [ IM DM ZM OM UM PM ]", "$8 = 0xffff0ff0"]);
+    }
 }
 
 #[test]

@@ -116,8 +116,8 @@ pub fn registers(width: Width) -> Vec<Register> {
     add("mxcsr", 32, "i386_mxcsr", SSE, Id::Mxcsr);
     let (wide, kind) = if width.is_64() { (64, "uint64") } else { (32, "uint32") };
     if width.is_64() {
-        add("fs_base", 64, "long", SEGMENTS, Id::Base(seg::FS));
-        add("gs_base", 64, "long", SEGMENTS, Id::Base(seg::GS));
+        add("fs_base", 64, "uint64", SEGMENTS, Id::Base(seg::FS));
+        add("gs_base", 64, "uint64", SEGMENTS, Id::Base(seg::GS));
     }
     for (name, i) in SELECTORS {
         if !(width.is_64() && i >= seg::FS) {

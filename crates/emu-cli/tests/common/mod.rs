@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 #[cfg(unix)]
+pub(crate) mod gdb;
+#[cfg(unix)]
 pub(crate) mod tty;
 
 use std::path::PathBuf;

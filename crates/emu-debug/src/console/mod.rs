@@ -72,6 +72,11 @@ impl Console {
         }
     }
 
+    /// The machine goes on: what there was to say is said.
+    pub(crate) fn forget_notes(&mut self) {
+        self.notes.clear();
+    }
+
     /// What gdb means by an address.
     pub(crate) fn place(&self, at: u64) -> Place {
         if self.physical { Place::Physical(at) } else { Place::Linear(at) }

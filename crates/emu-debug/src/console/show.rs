@@ -104,6 +104,7 @@ pub(super) fn registers(cx: &mut Context<'_>, words: &[&str]) -> Answer {
         }
     }
     if column > 0 {
+        text.truncate(text.trim_end().len());
         text.push('\n');
     }
     let cpu = &session.machine().system.cpu;

@@ -81,6 +81,7 @@ impl<'a> Debuggee<'a> {
     pub(super) fn run(&mut self) -> Ran {
         let asked = self.interrupted;
         let interrupted = &mut || asked();
+        self.console.forget_notes();
         let halt = match self.resume {
             Resume::Continue => Ok(self.session.run(Ticks::NEVER, interrupted)),
             Resume::Step => Ok(self.session.step(interrupted)),
