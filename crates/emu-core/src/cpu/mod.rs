@@ -334,10 +334,21 @@ impl Cpu {
     }
 
     /// Replaces a segment register and what is derived from it.
-    pub fn set_segment(&mut self, index: usize, mut s: Segment) {
+    pub fn set_segment(&mut self, index: usize, s: Segment) {
+        self.put_segment(index, s);
+        self.refresh_mode();
+    }
+
+    /// As [`Self::set_segment`], where nothing but segments and the privilege level has changed since the mode was derived.
+    pub(crate) fn change_segment(&mut self, index: usize, s: Segment) {
+        self.put_segment(index, s);
+        self.refresh_segment_mode();
+    }
+
+    /// Replaces a segment register; another one that is replaced right behind it brings what is derived from it.
+    pub(crate) fn put_segment(&mut self, index: usize, mut s: Segment) {
         s.refresh(self.mode.is_protected());
         self.seg[index] = s;
-        self.refresh_mode();
     }
 
     /// Derives the segments' limits and the mode anew; after CR0.PE or EFLAGS.VM changed, or a state was loaded.
@@ -350,30 +361,39 @@ impl Cpu {
 
     /// Derives the mode anew; after control registers, EFLAGS, segments or the privilege level changed.
     pub fn refresh_mode(&mut self) {
-        let (cs, ss) = (&self.seg[seg::CS], &self.seg[seg::SS]);
         let pe = self.cr0 & CR0_PE != 0;
-        let long = self.efer & EFER_LMA != 0;
-        let v86 = pe && self.eflags & VM != 0;
-        let code64 = long && cs.attr & attr::L != 0;
-        let data_flat = [seg::ES, seg::SS, seg::DS].iter().all(|&i| self.seg[i].is_flat(true));
-        let reach = if cs.is_32() { 0xFFFF_FFFF } else { 0xFFFF };
-        let stepping = self.eflags & TF != 0 || self.has_code_breakpoints();
-        let aligned = self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0;
         let bits = [
             (Mode::PE, pe),
-            (Mode::V86, v86),
-            (Mode::LONG, long),
-            (Mode::CODE64, code64),
-            (Mode::CODE32, !code64 && cs.is_32()),
-            (Mode::STACK32, ss.is_32()),
-            (Mode::FLAT, code64 || (data_flat && cs.is_flat(false))),
-            (Mode::OPEN_LIMIT, code64 || cs.limit >= reach),
-            (Mode::SINGLE, stepping),
-            (Mode::ALIGN, aligned),
+            (Mode::V86, pe && self.eflags & VM != 0),
+            (Mode::LONG, self.efer & EFER_LMA != 0),
+            (Mode::SINGLE, self.eflags & TF != 0 || self.has_code_breakpoints()),
             (Mode::WATCH, self.has_data_breakpoints()),
         ];
-        let set = bits.iter().filter(|b| b.1).fold(0, |m, b| m | b.0);
-        self.mode = Mode(set | u16::from(self.cpl) << 7);
+        self.mode = Mode(bits.iter().filter(|b| b.1).fold(0, |m, b| m | b.0));
+        self.refresh_segment_mode();
+    }
+
+    /// Derives those bits of the mode anew that come from segments and the privilege level.
+    fn refresh_segment_mode(&mut self) {
+        const KEPT: u16 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
+        let [es, cs, ss, ds, ..] = &self.seg;
+        let code64 = self.mode.has(Mode::LONG) && cs.attr & attr::L != 0;
+        let flat = cs.is_flat(false) && es.is_flat(true) && ss.is_flat(true) && ds.is_flat(true);
+        let code32 = cs.is_32();
+        let reach = if code32 { 0xFFFF_FFFF } else { 0xFFFF };
+        let code = match (code64, code32) {
+            (true, _) => Mode::CODE64 | Mode::FLAT | Mode::OPEN_LIMIT,
+            (_, true) => Mode::CODE32,
+            _ => 0,
+        };
+        let bit = |bit: u16, on: bool| if on { bit } else { 0 };
+        let aligned = self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0;
+        let set = code
+            | bit(Mode::STACK32, ss.is_32())
+            | bit(Mode::FLAT, flat)
+            | bit(Mode::OPEN_LIMIT, cs.limit >= reach)
+            | bit(Mode::ALIGN, aligned);
+        self.mode = Mode(self.mode.0 & KEPT | set | u16::from(self.cpl) << 7);
     }
 
     /// Whether DR7 enables a breakpoint on data or ports.

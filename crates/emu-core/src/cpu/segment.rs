@@ -50,7 +50,12 @@ pub struct Segment {
     pub(crate) lo: u64,
     pub(crate) hi_read: u64,
     pub(crate) hi_write: u64,
+    /// Base 0 and a limit of 4 GiB, for reads ([`FLAT_READ`]) and writes ([`FLAT_WRITE`]).
+    pub(crate) flat: u8,
 }
+
+const FLAT_READ: u8 = 1;
+const FLAT_WRITE: u8 = 2;
 
 impl Default for Segment {
     fn default() -> Self {
@@ -71,6 +76,7 @@ impl Segment {
             lo: 0,
             hi_read: 0,
             hi_write: 0,
+            flat: 0,
         };
         s.refresh(false);
         s
@@ -83,7 +89,8 @@ impl Segment {
         let attr = (high >> 8) as u16 & 0xF0FF;
         let limit = if attr & attr::G != 0 { raw << 12 | 0xFFF } else { raw };
         let base = (high & 0xFF00_0000) | (high & 0xFF) << 16 | low >> 16;
-        let mut s = Segment { sel, attr, base: base.into(), limit, null: false, lo: 0, hi_read: 0, hi_write: 0 };
+        let mut s =
+            Segment { sel, attr, base: base.into(), limit, null: false, lo: 0, hi_read: 0, hi_write: 0, flat: 0 };
         s.refresh(true);
         s
     }
@@ -91,7 +98,7 @@ impl Segment {
     /// A null selector's segment.
     #[must_use]
     pub fn null(sel: u16) -> Segment {
-        let mut s = Segment { sel, attr: 0, base: 0, limit: 0, null: true, lo: 0, hi_read: 0, hi_write: 0 };
+        let mut s = Segment { sel, attr: 0, base: 0, limit: 0, null: true, lo: 0, hi_read: 0, hi_write: 0, flat: 0 };
         s.refresh(true);
         s
     }
@@ -127,6 +134,9 @@ impl Segment {
         if readable && !writable {
             self.hi_write = 0;
         }
+        let whole = |hi| self.base == 0 && self.lo == 0 && hi == 0xFFFF_FFFF;
+        let (read, write) = (whole(self.hi_read), whole(self.hi_read) && whole(self.hi_write));
+        self.flat = if read { FLAT_READ } else { 0 } | if write { FLAT_WRITE } else { 0 };
     }
 
     /// Whether an access of `size` bytes at `ea` is inside of the limits and allowed.
@@ -145,7 +155,7 @@ impl Segment {
     /// Whether this is a flat 32-bit segment: base 0, limit 4 GiB, readable, and writable if `write`.
     #[must_use]
     pub fn is_flat(&self, write: bool) -> bool {
-        self.base == 0 && self.lo == 0 && self.hi_read == 0xFFFF_FFFF && (!write || self.hi_write == 0xFFFF_FFFF)
+        self.flat & if write { FLAT_WRITE } else { FLAT_READ } != 0
     }
 }
 
@@ -156,7 +166,7 @@ impl Field for Segment {
     }
     fn get(bytes: &mut &[u8]) -> Option<Self> {
         let (sel, attr, base, limit, null) = Field::get(bytes)?;
-        Some(Segment { sel, attr, base, limit, null, lo: u64::MAX, hi_read: 0, hi_write: 0 })
+        Some(Segment { sel, attr, base, limit, null, lo: u64::MAX, hi_read: 0, hi_write: 0, flat: 0 })
     }
 }
 

@@ -3,7 +3,8 @@
 use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 
 use super::block::{Block, Health, InsnPlace};
-use super::op::{Edge, Handler, Op, OpRef, Slot, Wide};
+use super::context::NO_KEY;
+use super::op::{Edge, Handler, Landing, Op, OpRef, Slot, Wide};
 use super::{ColdInsn, NONE, chain, front};
 use crate::System;
 use crate::cpu::model::Kind;
@@ -110,13 +111,23 @@ impl<'a> Builder<'a> {
     /// Appends an edge to the instruction `delta` bytes from the block's start; it takes two slots. It can be linked if it
     /// stays in the block's page, as the same translation then holds for both.
     pub(crate) fn edge(&mut self, delta: i32) {
-        let target = self.link_base.map(|base| (base as i64).wrapping_add(delta.into()));
-        let linkable = target.is_some_and(|t| (0..PAGE_SIZE as i64).contains(&t));
-        if linkable {
+        if self.is_near(delta) {
             self.edges.push(self.slots.len() as u16);
         }
         self.slots.push(Slot { edge: Edge { to: self.lookup_op, delta } });
         self.op(chain::stub, [0; 4], 0);
+    }
+
+    /// Whether the instruction `delta` bytes from the block's start is reached by an edge that can be linked.
+    pub(crate) fn is_near(&self, delta: i32) -> bool {
+        let target = self.link_base.map(|base| (base as i64).wrapping_add(delta.into()));
+        target.is_some_and(|t| (0..PAGE_SIZE as i64).contains(&t))
+    }
+
+    /// Appends the place where a jump that can't be linked keeps its target; it takes two slots.
+    pub(crate) fn landing(&mut self) {
+        self.slots.push(Slot { landing: Landing { key: NO_KEY, to: self.lookup_op } });
+        self.op(chain::land, [0; 4], 0);
     }
 
     /// Keeps the decoded form of an instruction for [`super::run_decoded`]; returns its number.
@@ -298,16 +309,42 @@ impl System {
     }
 
     fn translate_code(&mut self, lin: u64) -> Outcome<u64> {
-        let slot = (lin >> 12) as usize & 255;
-        let page = lin & !(PAGE_SIZE - 1);
-        // Bit 0 tells user translations from supervisor ones; a tag of 1 alone matches neither's page 0.
-        let tag = page | u64::from(self.cpu.cpl == 3) << 1 | 4;
-        if self.code_pages[slot].0 == tag {
-            return Ok(self.code_pages[slot].1 | (lin & (PAGE_SIZE - 1)));
+        if let Some(page) = self.engine.contexts.translation(lin) {
+            return Ok(page | (lin & (PAGE_SIZE - 1)));
         }
-        let pa = self.translate(lin, Access::code(self.cpu.cpl))?.pa;
-        self.code_pages[slot] = (tag, pa & !(PAGE_SIZE - 1));
-        Ok(pa)
+        let t = self.translate(lin, Access::code(self.cpu.cpl))?;
+        self.engine.contexts.note(lin, t.pa, t.global, self.cpu.cr3);
+        Ok(t.pa)
+    }
+
+    /// Where code at `lin` is fetched from, if fetching it changes nothing.
+    fn peek_code(&mut self, lin: u64) -> Option<u64> {
+        if let Some(page) = self.engine.contexts.translation(lin) {
+            return Some(page | (lin & (PAGE_SIZE - 1)));
+        }
+        let t = self.silent_fetch(lin)?;
+        self.engine.contexts.note(lin, t.pa, t.global, self.cpu.cr3);
+        Some(t.pa)
+    }
+
+    /// Makes the context of the present mode and address space the present one.
+    #[inline(always)]
+    pub(crate) fn select_context(&mut self) {
+        if !self.engine.contexts.is_present(self.cpu.mode.0) {
+            self.change_context();
+        }
+    }
+
+    #[inline(never)]
+    fn change_context(&mut self) {
+        if self.engine.contexts.run_out() {
+            self.engine.renumber_contexts(&mut self.mem);
+        }
+        let (mode, cr3) = (self.cpu.mode.0, self.cpu.cr3);
+        while let Some(pages) = self.engine.contexts.select(mode, cr3) {
+            let same = pages.iter().all(|&(lin, pa)| self.silent_fetch(lin).is_some_and(|t| t.pa == pa));
+            self.engine.contexts.walked(pages, same);
+        }
     }
 
     /// Linear address of RIP.
@@ -350,7 +387,7 @@ impl System {
     fn second_page_still_follows(&mut self, index: u32, lin: u64) -> bool {
         let Some(expected) = self.engine.block(index).second_page else { return true };
         let next_page = self.wrap_linear((lin & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
-        let now = self.peek_translation(next_page).map(|pa| self.mem.target(pa).0);
+        let now = self.peek_code(next_page).map(|pa| self.mem.target(pa).0);
         let follows = now == Some(Target::Pool(expected));
         if !follows {
             self.engine.kill(index);
@@ -384,8 +421,13 @@ fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmw
         }
         End::Jump => {}
         End::Open => {
-            b.op(chain::fall_through, [0; 4], 0);
-            b.edge(len as i32);
+            if b.is_near(len as i32) {
+                b.op(chain::fall_through, [0; 4], 0);
+                b.edge(len as i32);
+            } else {
+                b.op(chain::fall_away, [0; 4], len as u32);
+                b.landing();
+            }
         }
     }
     len

@@ -4,6 +4,7 @@ use super::block::{Block, Health};
 use super::op::OpRef;
 use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, chain};
 use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
+use crate::system::is_canonical;
 
 fn bucket(key: u64, mode: u16) -> usize {
     let h = (key ^ u64::from(mode) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -58,6 +59,7 @@ impl Engine {
             b.entry.set_run(if stops { chain::break_handler(b.mode) } else { chain::entry_handler(b.mode) });
         } else {
             self.blocks[i as usize].health = Health::Dead;
+            self.blocks[i as usize].entry.set_run(chain::enter_dead);
         }
         same
     }
@@ -148,7 +150,7 @@ impl Engine {
     pub(crate) fn kill(&mut self, i: u32) {
         let b = &mut self.blocks[i as usize];
         b.health = Health::Dead;
-        b.entry.set_run(chain::enter_suspect);
+        b.entry.set_run(chain::enter_dead);
     }
 
     /// The number that the next block will have.
@@ -194,14 +196,25 @@ impl Engine {
         self.trampoline = None;
     }
 
-    /// Remembers where a linear address leads.
-    pub(crate) fn remember_jump(&mut self, lin: u64, mode: u16, to: OpRef) {
-        self.jumps.enter(lin, mode, to);
+    /// Remembers where canonical address `lin` leads in the present context.
+    pub(crate) fn remember_jump(&mut self, lin: u64, to: OpRef) {
+        self.jumps.enter(lin, self.contexts.key(lin), to);
     }
 
-    /// Where a linear address leads, if that is remembered.
+    /// Where a linear address leads in the present context, if that is remembered.
+    pub(crate) fn jump_target(&self, lin: u64) -> Option<OpRef> {
+        self.landing(lin).filter(|_| is_canonical(lin))
+    }
+
+    /// Where a canonical address leads in the present context, if that is remembered.
     #[inline(always)]
-    pub(crate) fn jump_target(&self, lin: u64, mode: u16) -> Option<OpRef> {
-        self.jumps.find(lin, mode)
+    pub(crate) fn landing(&self, lin: u64) -> Option<OpRef> {
+        self.jumps.find(lin, self.contexts.key(lin))
+    }
+
+    /// Numbers of contexts are used up: drops all keys.
+    pub(crate) fn renumber_contexts(&mut self, mem: &mut PhysMem) {
+        self.contexts.restart();
+        self.clear(mem);
     }
 }

@@ -1,7 +1,7 @@
 //! Running a chain, and the handlers that are not instructions: entries of blocks, edges, stops, and the bridge to
 //! instructions that are executed from their decoded form.
 
-use super::op::{Handler, Op, OpRef, Slot, goto, next};
+use super::op::{Handler, Landing, Op, OpRef, Slot, goto, next};
 use crate::System;
 use crate::cpu::{Fault, Mode, seg};
 use crate::system::{Ending, Exit};
@@ -94,7 +94,8 @@ pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize, wraps: boo
 pub(super) const STOPS: [Handler; 3] = [stub, enter_suspect, stop_here];
 
 /// The handlers of this file that go on.
-pub(super) const BRIDGES: [Handler; 7] = [enter, enter_checked, lookup, fall_through, cold, cold_end, firmware];
+pub(super) const BRIDGES: [Handler; 10] =
+    [enter, enter_checked, enter_dead, lookup, land, fall_through, fall_away, cold, cold_end, firmware];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
 fn enter(sys: &mut System, op: OpRef) {
@@ -140,6 +141,15 @@ pub(crate) fn enter_suspect(sys: &mut System, _op: OpRef) {
     sys.exit = Exit::Lookup;
 }
 
+/// The entry of a block whose bytes have changed: goes on at the one that took its place.
+pub(crate) fn enter_dead(sys: &mut System, op: OpRef) {
+    let lin = sys.code_linear();
+    match sys.engine.jump_target(lin) {
+        Some(to) if to != op => goto!(sys, to),
+        _ => enter_suspect(sys, op),
+    }
+}
+
 /// Stands behind an edge that leads nowhere yet.
 pub(crate) fn stub(sys: &mut System, op: OpRef) {
     sys.exit = Exit::Link(op.back());
@@ -148,9 +158,22 @@ pub(crate) fn stub(sys: &mut System, op: OpRef) {
 /// Looks RIP up among the remembered jump targets.
 pub(crate) fn lookup(sys: &mut System, _op: OpRef) {
     let lin = sys.code_linear();
-    match sys.engine.jump_target(lin, sys.cpu.mode.0) {
+    match sys.engine.jump_target(lin) {
         Some(to) => goto!(sys, to),
         None => sys.exit = Exit::Lookup,
+    }
+}
+
+/// Stands behind a landing that holds for another address or context than the present ones.
+#[inline(never)]
+pub(crate) fn land(sys: &mut System, op: OpRef) {
+    let lin = sys.code_linear();
+    match sys.engine.jump_target(lin) {
+        Some(to) => {
+            op.back().set_landing(Landing { key: sys.engine.contexts.key(lin), to });
+            goto!(sys, to)
+        }
+        None => sys.exit = Exit::Land(op.back()),
     }
 }
 
@@ -171,6 +194,22 @@ pub(crate) fn fall_through(sys: &mut System, op: OpRef) {
     let edge = op.edge(1);
     sys.cpu.rip = sys.wrap_rip(sys.cpu.rip.wrapping_add(edge.delta as u64));
     goto!(sys, edge.to)
+}
+
+/// As [`fall_through`], to another page.
+pub(super) fn fall_away(sys: &mut System, op: OpRef) {
+    sys.cpu.rip = sys.wrap_rip(sys.cpu.rip.wrapping_add(op.imm().into()));
+    match landing(sys, op, 1, sys.code_linear()) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(2)),
+    }
+}
+
+/// Where canonical address `lin` leads, if the landing in slot `n` behind `op` knows; if not, the op behind that goes on.
+#[inline(always)]
+pub(crate) fn landing(sys: &System, op: OpRef, n: usize, lin: u64) -> Option<OpRef> {
+    let landing = op.landing(n);
+    if landing.key == sys.engine.contexts.key(lin) { Some(landing.to) } else { None }
 }
 
 /// An instruction that is executed from its decoded form and goes on to the next one.
@@ -216,7 +255,7 @@ pub(crate) fn cold_end(sys: &mut System, op: OpRef) {
 #[inline(never)]
 fn run_cold_end(sys: &mut System, op: OpRef) -> bool {
     let (exec, insn) = sys.engine.cold_insn(op.imm());
-    finish_end(sys, op, insn.len() as u64, |sys| exec(sys, &insn))
+    finish_end(sys, insn.len() as u64, |sys| exec(sys, &insn))
 }
 
 /// A call of the firmware; ends its block.
@@ -229,7 +268,7 @@ pub(crate) fn firmware(sys: &mut System, op: OpRef) {
 #[inline(never)]
 fn run_firmware(sys: &mut System, op: OpRef) -> bool {
     let number = op.imm() as u8;
-    finish_end(sys, op, 3, |sys| {
+    finish_end(sys, 3, |sys| {
         let outcome = sys.call_firmware(number);
         sys.after_device();
         outcome
@@ -237,11 +276,11 @@ fn run_firmware(sys: &mut System, op: OpRef) -> bool {
 }
 
 /// Runs the last instruction of a block, `len` bytes long, with RIP behind it. Returns whether the chain may go on at RIP.
-fn finish_end(sys: &mut System, op: OpRef, len: u64, run: impl FnOnce(&mut System) -> Result<(), Fault>) -> bool {
+fn finish_end(sys: &mut System, len: u64, run: impl FnOnce(&mut System) -> Result<(), Fault>) -> bool {
     let base = sys.cpu.rip;
-    let index = sys.engine.block(sys.block).instruction_at(op);
-    sys.settle(index);
-    let (start, mode) = (sys.cpu.rip, sys.cpu.mode);
+    let last = sys.engine.block(sys.block).len() - 1;
+    sys.settle(last);
+    let (start, before) = (sys.cpu.rip, sys.conditions());
     sys.cpu.rip = sys.wrap_rip(start.wrapping_add(len));
     sys.ending = Some(Ending { start, base });
     let outcome = run(sys);
@@ -250,7 +289,7 @@ fn finish_end(sys: &mut System, op: OpRef, len: u64, run: impl FnOnce(&mut Syste
         Ok(()) => {
             sys.budget -= 1;
             sys.exit = Exit::Left;
-            !sys.leave && sys.cpu.mode == mode
+            !sys.leave && (sys.cpu.mode == before.mode || sys.goes_on_from(before))
         }
         Err(fault) => {
             sys.cpu.rip = start;

@@ -1,20 +1,20 @@
-//! Where jumps lead that can't be linked: a direct-mapped cache from linear address and mode to the block's entry.
+//! Where jumps lead that can't be linked: a direct-mapped cache from address and context to the block's entry.
 
+use super::context::NO_KEY;
 use super::op::OpRef;
 
-const ENTRIES: usize = 4096;
+const ENTRIES: usize = 1 << 14;
 
 #[derive(Clone, Copy)]
 struct Entry {
-    lin: u64,
-    context: u64,
+    /// The linear address in its context (see [`super::context::Contexts::key`]).
+    key: u64,
     to: OpRef,
 }
 
-/// The cache. An entry holds for one mode and for one epoch; every change of translations starts a new epoch.
+/// The cache.
 pub(crate) struct Jumps {
     entries: Box<[Entry; ENTRIES]>,
-    epoch: u64,
 }
 
 #[inline(always)]
@@ -24,30 +24,31 @@ fn slot(lin: u64) -> usize {
 
 impl Jumps {
     pub(crate) fn new(nowhere: OpRef) -> Jumps {
-        Jumps { entries: Box::new([Entry { lin: 0, context: 0, to: nowhere }; ENTRIES]), epoch: 1 << 16 }
+        // By way of a vector: on the stack it would be too large.
+        let entries = vec![Entry { key: NO_KEY, to: nowhere }; ENTRIES].into_boxed_slice();
+        let Ok(entries) = entries.try_into() else { unreachable!("it has that length") };
+        Jumps { entries }
     }
 
+    /// Where `lin` leads, whose key is `key`, if that is known.
     #[inline(always)]
-    pub(crate) fn find(&self, lin: u64, mode: u16) -> Option<OpRef> {
+    pub(crate) fn find(&self, lin: u64, key: u64) -> Option<OpRef> {
         let e = &self.entries[slot(lin)];
-        if e.lin == lin && e.context == self.epoch | u64::from(mode) { Some(e.to) } else { None }
+        if e.key == key { Some(e.to) } else { None }
     }
 
-    pub(crate) fn enter(&mut self, lin: u64, mode: u16, to: OpRef) {
-        self.entries[slot(lin)] = Entry { lin, context: self.epoch | u64::from(mode), to };
+    /// Remembers where `lin` leads, whose key is `key`.
+    pub(crate) fn enter(&mut self, lin: u64, key: u64, to: OpRef) {
+        self.entries[slot(lin)] = Entry { key, to };
     }
 
-    pub(crate) fn forget(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1 << 16).max(1 << 16);
-    }
-
-    /// Forgets where `lin` leads, in any mode.
+    /// Forgets where `lin` leads, in any context.
     pub(crate) fn forget_one(&mut self, lin: u64) {
-        self.entries[slot(lin)].context = 0;
+        self.entries[slot(lin)].key = NO_KEY;
     }
 
     /// Forgets the targets themselves: their ops are about to be freed.
     pub(crate) fn clear(&mut self, nowhere: OpRef) {
-        self.entries.fill(Entry { lin: 0, context: 0, to: nowhere });
+        self.entries.fill(Entry { key: NO_KEY, to: nowhere });
     }
 }

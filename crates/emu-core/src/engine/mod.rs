@@ -7,6 +7,7 @@ mod block;
 mod build;
 mod cache;
 mod chain;
+mod context;
 mod front;
 mod jumps;
 mod op;
@@ -14,11 +15,12 @@ pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
-pub(crate) use chain::{run_chain, run_decoded};
-pub(crate) use op::{Edge, Handler, OpRef, Slot, goto, next};
+pub(crate) use chain::{land, landing, run_chain, run_decoded};
+pub(crate) use op::{Edge, Handler, Landing, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};
 use crate::mem::PAGE_SIZE;
+use context::Contexts;
 use iced_x86::Instruction;
 use jumps::Jumps;
 
@@ -46,6 +48,7 @@ pub(crate) struct Engine {
     crossings: Vec<u32>,
     pub(crate) cold: Vec<ColdInsn>,
     jumps: Jumps,
+    pub(crate) contexts: Contexts,
     pub(crate) table: ExecTable,
     /// An op that looks RIP up: the target of every edge that can't be linked.
     pub(crate) lookup_op: OpRef,
@@ -78,7 +81,7 @@ pub(crate) struct Depth {
 
 /// Bytes in a block at the most, with room to spare.
 const LONGEST_BLOCK: u64 = 512;
-const BUCKETS: usize = 1 << 15;
+const BUCKETS: usize = 1 << 16;
 const NONE: u32 = u32::MAX;
 /// When decoded code takes more than any of these, all of it is thrown away: bytes of ops, blocks (some 200 bytes each),
 /// instructions kept in decoded form (48 bytes each). Together they stay below 64 MiB.
@@ -98,6 +101,7 @@ impl Engine {
             crossings: Vec::new(),
             cold: Vec::new(),
             jumps: Jumps::new(lookup_op),
+            contexts: Contexts::default(),
             table: ExecTable::new(model),
             lookup_op,
             patched: Vec::new(),
@@ -185,10 +189,5 @@ impl Engine {
     /// Limits how many instructions a block may hold.
     pub(crate) fn limit_blocks(&mut self, instructions: usize) {
         self.longest_block = instructions.clamp(1, build::MAX_INSNS);
-    }
-
-    /// Forgets every cached jump target: translations have changed.
-    pub(crate) fn forget_jumps(&mut self) {
-        self.jumps.forget();
     }
 }

@@ -44,11 +44,21 @@ pub(crate) struct Wide {
     pub(crate) value: u64,
 }
 
+/// Where a jump led last that can't be linked for good: the target's key (see [`super::context::Contexts::key`]), and the
+/// op that is next there.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Landing {
+    pub(crate) key: u64,
+    pub(crate) to: OpRef,
+}
+
 /// What a slot of the arena holds.
 #[repr(C)]
 pub(crate) union Slot {
     pub(crate) op: Op,
     pub(crate) edge: Edge,
+    pub(crate) landing: Landing,
     pub(crate) wide: Wide,
 }
 
@@ -97,6 +107,12 @@ impl OpRef {
         // SAFETY: the handler's own data slot (module invariant).
         unsafe { (*(*self.0.add(n)).get()).edge }
     }
+    /// The landing in slot `n` behind this op.
+    #[inline(always)]
+    pub(crate) fn landing(self, n: usize) -> Landing {
+        // SAFETY: the handler's own data slot (module invariant).
+        unsafe { (*(*self.0.add(n)).get()).landing }
+    }
     /// The 64-bit operand in slot `n` behind this op.
     #[inline(always)]
     pub(crate) fn wide(self, n: usize) -> u64 {
@@ -127,6 +143,14 @@ impl OpRef {
     pub(crate) fn set_edge(self, to: OpRef) {
         // SAFETY: as for `set_run`; only called on edges.
         unsafe { (*(*self.0).get()).edge.to = to }
+    }
+}
+
+impl OpRef {
+    /// Replaces the landing here.
+    pub(crate) fn set_landing(self, landing: Landing) {
+        // SAFETY: as for `set_run`; only called on landings.
+        unsafe { (*(*self.0).get()).landing = landing }
     }
 }
 

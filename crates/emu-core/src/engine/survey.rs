@@ -109,6 +109,10 @@ impl Survey {
     /// Every opcode with every form of operand, alone and where its flags are not seen.
     fn singles(&mut self, mode: Mode) {
         let operands = operands();
+        // Jumps and calls that stay in their page.
+        for opcode in [0xE8, 0xE9] {
+            self.lower(mode, &[opcode, 8, 0, 0, 0, 0x90]);
+        }
         let prefixes = PREFIXES.iter().filter(|p| mode.is_64() || p.last().is_none_or(|b| !(0x40..0x50).contains(b)));
         for prefix in prefixes {
             for map in MAPS {

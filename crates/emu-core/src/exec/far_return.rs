@@ -89,7 +89,7 @@ impl System {
             let conforming = s.attr & (attr::CODE | attr::CE) == attr::CODE | attr::CE;
             if !s.null && s.dpl() < self.cpu.cpl && !conforming {
                 // The selector is gone, and with it the right to use the segment; in long mode FS and GS keep their bases.
-                self.cpu.set_segment(i, Segment { sel: 0, null: true, ..*s });
+                self.cpu.change_segment(i, Segment { sel: 0, null: true, ..*s });
             }
         }
     }
@@ -107,8 +107,7 @@ impl System {
             self.enter_code(&code, new, frame.rip);
             return Ok(());
         };
-        self.enter_code(&code, new, frame.rip);
-        self.change_stack(&stack, stack.sp.wrapping_add(frame.released));
+        self.enter_code_on(&stack, stack.sp.wrapping_add(frame.released), &code, new, frame.rip);
         if new != old {
             self.drop_inner_segments();
         }

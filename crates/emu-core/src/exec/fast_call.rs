@@ -35,8 +35,8 @@ impl System {
         let dpl = u32::from(cpl) << 13;
         self.set_cpl(cpl);
         let rights = if code_64 { CODE_64 } else { CODE_32 };
-        self.cpu.set_segment(seg::CS, Segment::from_descriptor(code, 0xFFFF, rights | dpl));
-        self.cpu.set_segment(seg::SS, Segment::from_descriptor(stack, 0xFFFF, DATA | dpl));
+        self.cpu.put_segment(seg::CS, Segment::from_descriptor(code, 0xFFFF, rights | dpl));
+        self.cpu.change_segment(seg::SS, Segment::from_descriptor(stack, 0xFFFF, DATA | dpl));
     }
 }
 

@@ -105,7 +105,7 @@ impl System {
             self.load_pdptrs(value)?;
         }
         self.cpu.cr3 = value;
-        // Process contexts are not kept apart in the cache, so that bit 63 can't spare it the flush.
+        // Process contexts are not kept apart in the TLB, so that bit 63 can't spare it the flush.
         self.flush_non_global_translations();
         self.request_leave();
         Ok(())

@@ -1,6 +1,6 @@
 //! Descriptors: how they are fetched, and how segment registers are loaded from them [SDM-3 3.4.5, chapter 5].
 
-use super::System;
+use super::{Stack, System};
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, Segment, attr, seg};
 
@@ -43,6 +43,9 @@ impl Descriptor {
     pub(crate) fn present(&self) -> bool {
         self.attr() & attr::P != 0
     }
+    pub(crate) fn is_accessed(&self) -> bool {
+        self.attr() & attr::ACCESSED != 0
+    }
     pub(crate) fn is_code(&self) -> bool {
         self.kind() & 0x18 == 0x18
     }
@@ -63,6 +66,11 @@ impl Descriptor {
     /// L and D at once: long mode has no meaning for that.
     pub(crate) fn is_l_and_d(&self) -> bool {
         self.attr() & (attr::L | attr::DB) == attr::L | attr::DB
+    }
+    /// Last valid offset in the segment.
+    fn limit(&self) -> u32 {
+        let raw = self.high & 0xF_0000 | self.low & 0xFFFF;
+        if self.attr() & attr::G != 0 { raw << 12 | 0xFFF } else { raw }
     }
     /// What LAR gives: the high word without base and limit.
     pub(crate) fn access_rights(&self) -> u32 {
@@ -96,6 +104,13 @@ impl Descriptor {
         }
         s
     }
+}
+
+/// Code segment `d` as CS holds it at privilege level `cpl`.
+fn code_segment(d: &Descriptor, cpl: u8) -> Segment {
+    let mut segment = d.segment();
+    segment.sel = segment.sel & !3 | u16::from(cpl);
+    segment
 }
 
 impl System {
@@ -136,7 +151,7 @@ impl System {
     /// # Errors
     /// #PF.
     pub(crate) fn mark_accessed(&mut self, d: &Descriptor) -> Outcome {
-        if d.attr() & attr::ACCESSED != 0 {
+        if d.is_accessed() {
             return Ok(());
         }
         self.write_system(d.at.wrapping_add(5), d.attr() as u8 | 1)
@@ -152,7 +167,7 @@ impl System {
             return Ok(());
         }
         let segment = if index == seg::SS { self.checked_stack_segment(sel)? } else { self.checked_data_segment(sel)? };
-        self.cpu.set_segment(index, segment);
+        self.cpu.change_segment(index, segment);
         Ok(())
     }
 
@@ -199,10 +214,16 @@ impl System {
     /// Continues at `rip` of code segment `d`, which has passed all checks, at privilege level `cpl`.
     pub(crate) fn enter_code(&mut self, d: &Descriptor, cpl: u8, rip: u64) {
         self.set_cpl(cpl);
-        let mut segment = d.segment();
-        segment.sel = segment.sel & !3 | u16::from(cpl);
-        self.cpu.set_segment(seg::CS, segment);
+        self.cpu.change_segment(seg::CS, code_segment(d, cpl));
         self.cpu.rip = rip;
+    }
+
+    /// As [`Self::enter_code`], with another stack, whose pointer becomes `sp`.
+    pub(crate) fn enter_code_on(&mut self, stack: &Stack, sp: u64, d: &Descriptor, cpl: u8, rip: u64) {
+        self.set_cpl(cpl);
+        self.cpu.put_segment(seg::CS, code_segment(d, cpl));
+        self.cpu.rip = rip;
+        self.change_stack(stack, sp);
     }
 
     /// Checks that `rip` lies in code segment `d`.
@@ -210,11 +231,8 @@ impl System {
     /// # Errors
     /// #GP(0).
     pub(crate) fn check_entry(&self, d: &Descriptor, rip: u64) -> Outcome {
-        let inside = if self.cpu.mode.has(Mode::LONG) && d.is_64() {
-            super::is_canonical(rip)
-        } else {
-            rip <= d.segment().limit.into()
-        };
+        let inside =
+            if self.cpu.mode.has(Mode::LONG) && d.is_64() { super::is_canonical(rip) } else { rip <= d.limit().into() };
         if inside { Ok(()) } else { Err(Fault::gp(0)) }
     }
 

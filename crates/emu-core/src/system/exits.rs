@@ -1,6 +1,7 @@
 //! How a chain stops, and how the machine is put right at an instruction in the middle of a block.
 
 use super::System;
+use crate::cpu::bits::{IF, RF, TF};
 use crate::cpu::{Fault, Mode};
 use crate::engine::OpRef;
 use crate::time::Ticks;
@@ -22,6 +23,8 @@ pub(crate) enum Exit {
     Break,
     /// The edge here has no target yet; RIP is where it leads.
     Link(OpRef),
+    /// The landing here holds for another target; RIP is the one that is wanted.
+    Land(OpRef),
 }
 
 /// The last instruction of a block while it runs: RIP is behind it already.
@@ -33,7 +36,35 @@ pub(crate) struct Ending {
     pub(crate) base: u64,
 }
 
+/// What decides whether a chain may go on behind a transfer of control.
+#[derive(Clone, Copy)]
+pub(crate) struct Conditions {
+    pub(crate) mode: Mode,
+    /// EFLAGS without the status flags.
+    eflags: u32,
+}
+
 impl System {
+    /// The present conditions.
+    #[inline(always)]
+    pub(crate) fn conditions(&self) -> Conditions {
+        Conditions { mode: self.cpu.mode, eflags: self.cpu.eflags }
+    }
+
+    /// An instruction or an exception has led to another mode, or may have, since `before`. Returns whether execution may go
+    /// on there at once: only the privilege level and the segments have changed, and nothing between two chains is due.
+    pub(crate) fn goes_on_from(&mut self, before: Conditions) -> bool {
+        const MAY_CHANGE: u16 = Mode::CPL | Mode::CODE32 | Mode::CODE64 | Mode::STACK32 | Mode::FLAT | Mode::OPEN_LIMIT;
+        let flags = self.cpu.eflags;
+        let changed = before.mode.0 ^ self.cpu.mode.0;
+        let calm = changed & !MAY_CHANGE == 0 && flags & !before.eflags & IF == 0 && flags & (TF | RF) == 0;
+        if !calm || self.late_fault.is_some() || self.engine.contexts.run_out() {
+            return false;
+        }
+        self.select_context();
+        true
+    }
+
     /// Puts RIP and the clock right for stopping at instruction `index` of the present block, which has not run yet.
     pub(crate) fn settle(&mut self, index: usize) {
         let block = self.engine.block(self.block);

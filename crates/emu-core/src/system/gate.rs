@@ -133,8 +133,7 @@ impl System {
         let fault = Fault::ss(code_of(stack.segment.sel) | int.ext());
         let sp = self.push_all(&stack, &frame[first..end], size, fault)?;
         self.enter_flags(gate);
-        self.enter_code(code, cpl, rip);
-        self.change_stack(&stack, sp);
+        self.enter_code_on(&stack, sp, code, cpl, rip);
         if v86 {
             for i in [seg::GS, seg::FS, seg::DS, seg::ES] {
                 self.cpu.set_segment(i, Segment::null(0));

@@ -97,8 +97,6 @@ pub struct System {
     map_generation: u32,
     /// Physical address that the block being decoded starts at.
     pub(crate) code_physical: u64,
-    /// A small cache of code translations: linear page, physical page.
-    pub(crate) code_pages: Box<[(u64, u64); 256]>,
 }
 
 impl System {
@@ -132,7 +130,6 @@ impl System {
             firmware_range: 0..0,
             map_generation: 0,
             code_physical: 0,
-            code_pages: Box::new([(1, 0); 256]),
         }
     }
 
@@ -261,13 +258,13 @@ impl System {
     /// Drops all cached translations: after a change of the memory map, CR0, CR4 or EFER.
     pub fn flush_translations(&mut self) {
         self.tlb.flush(false);
-        self.flush_code_translations();
+        self.engine.contexts.drop_all();
     }
 
     /// Drops the translations that a write to CR3 drops.
     pub fn flush_non_global_translations(&mut self) {
         self.tlb.flush(self.cpu.cr4 & crate::cpu::bits::CR4_PGE != 0);
-        self.flush_code_translations();
+        self.engine.contexts.change_space();
     }
 
     /// INVLPG: drops the translation of the page at `lin`. If large pages are in use the whole of it, as the cache holds
@@ -276,10 +273,11 @@ impl System {
         use crate::cpu::bits::{CR4_PAE, CR4_PSE};
         if self.cpu.cr4 & (CR4_PSE | CR4_PAE) != 0 && self.page_is_large(lin) {
             self.tlb.flush(false);
+            self.engine.contexts.drop_all();
         } else {
             self.tlb.flush_page(lin);
+            self.engine.contexts.drop_page(lin);
         }
-        self.flush_code_translations();
     }
 
     /// Tells that code runs once and is replaced, as in tests of single instructions: `block` instructions are decoded ahead
@@ -292,10 +290,5 @@ impl System {
     /// replaces code again and again spares the engine the search among what is left of it.
     pub fn forget_decoded_code(&mut self) {
         self.engine.clear(&mut self.mem);
-    }
-
-    fn flush_code_translations(&mut self) {
-        self.code_pages.fill((1, 0));
-        self.engine.forget_jumps();
     }
 }

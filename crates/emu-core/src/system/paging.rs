@@ -66,7 +66,7 @@ struct Leaf {
     /// Physical base of the page.
     base: u64,
     page_size: u64,
-    /// AND of the levels' R/W and U/S bits, OR of their XD bits.
+    /// AND of the levels' R/W, U/S and A bits, OR of their XD bits.
     rights: u64,
     no_execute: bool,
     /// Place and value of a directory entry that is to be marked accessed only once the access is allowed.
@@ -109,9 +109,7 @@ impl System {
         }
         let store = Access { write: true, fetch: false, ..access };
         let writable = dirty && self.allowed(&leaf, store) && !self.key_forbids(&leaf, store);
-        let global = leaf.entry & G != 0 && self.cpu.cr4 & CR4_PGE != 0;
-        let pa = leaf.base | (lin & (leaf.page_size - 1));
-        Ok(Translation { pa, writable, global, page_size: leaf.page_size })
+        Ok(self.translation(lin, &leaf, writable))
     }
 
     /// Where `lin` leads, without side effects and without checking rights; for debuggers.
@@ -122,6 +120,22 @@ impl System {
         }
         let leaf = self.walk(lin, false).ok()?;
         Some(leaf.base | (lin & (leaf.page_size - 1)))
+    }
+
+    /// Where a fetch at `lin` leads, if it changes nothing: it faults not, and all accessed bits are set.
+    pub(crate) fn silent_fetch(&mut self, lin: u64) -> Option<Translation> {
+        let access = Access::code(self.cpu.cpl);
+        if self.cpu.cr0 & CR0_PG == 0 {
+            return self.translate(lin, access).ok();
+        }
+        let leaf = self.walk(lin, false).ok()?;
+        (leaf.rights & A != 0 && self.allowed(&leaf, access)).then(|| self.translation(lin, &leaf, false))
+    }
+
+    fn translation(&self, lin: u64, leaf: &Leaf, writable: bool) -> Translation {
+        let global = leaf.entry & G != 0 && self.cpu.cr4 & CR4_PGE != 0;
+        let pa = leaf.base | (lin & (leaf.page_size - 1));
+        Translation { pa, writable, global, page_size: leaf.page_size }
     }
 
     pub(super) fn page_is_large(&mut self, lin: u64) -> bool {
@@ -206,7 +220,7 @@ impl System {
             }
             let high = if pse36 { (pde >> 13 & 0xFF) << 32 & self.address_mask() } else { 0 };
             let base = (pde & 0xFFC0_0000) | high;
-            let rights = pde & (RW | US);
+            let rights = pde & (RW | US | A);
             let leaf = Leaf {
                 entry: pde,
                 entry_at: pde_at,
@@ -229,7 +243,7 @@ impl System {
         if pte & P == 0 {
             return Err(Miss::NotPresent);
         }
-        let (base, rights) = (pte & 0xFFFF_F000, pde & pte & (RW | US));
+        let (base, rights) = (pte & 0xFFFF_F000, pde & pte & (RW | US | A));
         let parent = (late && pde & A == 0).then_some((pde_at, pde));
         Ok(Leaf { entry: pte, entry_at: pte_at, wide: false, base, page_size: 4096, rights, no_execute: false, parent })
     }
@@ -239,7 +253,7 @@ impl System {
         let nx = self.no_execute_enabled();
         let address = self.address_mask();
         let always_reserved = !address & 0x000F_FFFF_FFFF_F000 | if nx { 0 } else { XD };
-        let (mut table, mut rights, mut no_execute) = (table, RW | US, false);
+        let (mut table, mut rights, mut no_execute) = (table, RW | US | A, false);
         for level in (1..=levels).rev() {
             let shift = 12 + 9 * (level - 1);
             let at = table | (lin >> shift & 0x1FF) << 3;

@@ -284,7 +284,14 @@ impl System {
                     mode.0 |= Mode::SINGLE;
                     continue;
                 }
-                Exit::Fault(fault) => return self.raise(fault),
+                Exit::Fault(Fault::STALL) => return self.stall(),
+                Exit::Fault(fault) => {
+                    if !self.deliver_and_go_on(fault) || stepping {
+                        return;
+                    }
+                    mode = self.cpu.mode;
+                    continue;
+                }
                 Exit::Limit if self.engine.block(self.block).mode & Mode::SINGLE != 0 => {
                     return self.deliver(Interrupt::exception(Fault::gp(0)));
                 }
@@ -294,13 +301,15 @@ impl System {
                 }
                 Exit::Left => {}
                 Exit::Break => return,
-                Exit::Lookup | Exit::Link(_) => {}
+                Exit::Lookup | Exit::Link(_) | Exit::Land(_) => {}
             }
             if self.leave || matches!(exit, Exit::Left) || self.budget <= 0 || stepping {
                 return;
             }
-            if let Exit::Link(edge) = exit {
-                self.link(edge);
+            match exit {
+                Exit::Link(edge) => self.link(edge),
+                Exit::Land(landing) => self.land(landing),
+                _ => {}
             }
         }
     }
@@ -311,7 +320,7 @@ impl System {
         let lin = self.code_linear();
         if self.entry(self.cpu.mode).is_ok()
             && generation == self.engine.generation()
-            && let Some(entry) = self.engine.jump_target(lin, self.cpu.mode.0)
+            && let Some(entry) = self.engine.jump_target(lin)
             && self.engine.block(entry.imm()).second_page.is_none()
         {
             // A block that crosses a page must be looked up each time: the next page may be another one by then.
@@ -319,11 +328,24 @@ impl System {
         }
     }
 
+    /// Has a landing hold for RIP, unless its block can't be found or is not kept.
+    fn land(&mut self, landing: engine::OpRef) {
+        let generation = self.engine.generation();
+        let lin = self.code_linear();
+        if self.entry(self.cpu.mode).is_ok()
+            && generation == self.engine.generation()
+            && let Some(to) = self.engine.jump_target(lin)
+        {
+            landing.set_landing(engine::Landing { key: self.engine.contexts.key(lin), to });
+        }
+    }
+
     /// The entry op of RIP's block; if it is kept, it is a remembered jump target afterwards.
     fn entry(&mut self, mode: Mode) -> Result<engine::OpRef, Fault> {
         let lin = self.code_linear();
+        self.select_context();
         if mode == self.cpu.mode
-            && let Some(to) = self.engine.jump_target(lin, mode.0)
+            && let Some(to) = self.engine.jump_target(lin)
         {
             return Ok(to);
         }
@@ -331,7 +353,7 @@ impl System {
         let block = self.engine.block(index);
         let (entry, keep) = (block.entry, block.health == Health::Good);
         if keep && mode == self.cpu.mode {
-            self.engine.remember_jump(lin, mode.0, entry);
+            self.engine.remember_jump(lin, entry);
         }
         Ok(entry)
     }
@@ -394,8 +416,20 @@ impl System {
 
     /// Delivers `interrupt`, with double and triple faults; costs one tick.
     pub(super) fn deliver(&mut self, interrupt: Interrupt) {
-        self.at = None;
+        self.deliver_in_chain(interrupt);
         self.leave = true;
+    }
+
+    /// Delivers an instruction's fault. Returns whether its handler may run at once, without a look at what else is due.
+    fn deliver_and_go_on(&mut self, fault: Fault) -> bool {
+        let before = self.conditions();
+        self.deliver_in_chain(Interrupt::exception(fault));
+        let runs = self.cpu.activity == Activity::Running && self.cpu.pending_debug == 0;
+        !self.leave && self.budget > 0 && runs && self.goes_on_from(before)
+    }
+
+    fn deliver_in_chain(&mut self, interrupt: Interrupt) {
+        self.at = None;
         // An instruction that faults has hit nothing; nor does it leave a shadow behind, or take its step.
         self.debug_hits = 0;
         self.single_step = false;

@@ -62,6 +62,9 @@ impl System {
     /// `fault` where the segment ends, #PF.
     pub(crate) fn push_all(&mut self, stack: &Stack, values: &[u64], size: u64, fault: Fault) -> Outcome<u64> {
         let access = Access { write: true, fetch: false, user: stack.user, implicit: false };
+        if let Some(sp) = self.push_in_page(stack, values, size, access) {
+            return Ok(sp);
+        }
         let mut sp = stack.sp;
         for _ in values {
             sp = sp.wrapping_sub(size) & stack.mask;
@@ -91,30 +94,65 @@ impl System {
         Ok(sp)
     }
 
+    /// [`Self::push_all`] where nothing can go wrong: onto one page that is cached for writes.
+    fn push_in_page(&mut self, stack: &Stack, values: &[u64], size: u64, access: Access) -> Option<u64> {
+        let len = size * values.len() as u64;
+        let bottom = stack.sp.checked_sub(len)?;
+        if stack.descriptor.is_some_and(|d| !d.is_accessed()) {
+            return None;
+        }
+        let lin = if stack.mask == u64::MAX {
+            (is_canonical(bottom) && is_canonical(stack.sp - 1)).then_some(bottom)?
+        } else {
+            let inside = stack.segment.allows(bottom, len, true);
+            inside.then(|| stack.segment.base.wrapping_add(bottom) & 0xFFFF_FFFF)?
+        };
+        let page = self.cached_page(lin, len, access)?;
+        let mut at = lin + len;
+        for &value in values {
+            at -= size;
+            match size {
+                8 => page.write(at, value),
+                4 => page.write(at, value as u32),
+                _ => page.write(at, value as u16),
+            }
+        }
+        Some(bottom)
+    }
+
     /// Reads slot `n` (of `size` bytes each) above the present stack pointer and `skip` bytes.
     ///
     /// # Errors
     /// #SS(0), #PF.
     pub(crate) fn peek_stack(&mut self, n: u64, size: u64, skip: u64) -> Outcome<u64> {
-        let stack = self.present_stack();
-        let off = stack.sp.wrapping_add(n * size).wrapping_add(skip) & stack.mask;
+        let mask = self.stack_mask();
+        let off = self.stack_pointer().wrapping_add(n * size).wrapping_add(skip) & mask;
         if self.cpu.model.kind <= Kind::I80286 && self.cpu.mode.is_real() {
             // A word at the segment's end goes on at its start, or is a #GP: not the #SS of later CPUs.
             return self.read::<u16>(seg::SS, off).map(u64::from);
         }
-        let lin = self.stack_slot(&stack, off, size, false, Fault::ss(0))?;
-        let access = Access::data(self.cpu.cpl, false);
-        match self.cached_page(lin, size, access) {
-            Some(page) if size == 8 => Ok(page.read::<u64>(lin)),
-            Some(page) if size == 4 => Ok(page.read::<u32>(lin).into()),
-            Some(page) if size == 2 => Ok(page.read::<u16>(lin).into()),
-            _ => self.load_linear(lin, size, access),
+        let lin = if mask == u64::MAX {
+            let good = is_canonical(off) && is_canonical(off.wrapping_add(size - 1));
+            good.then_some(off)
+        } else {
+            let segment = &self.cpu.seg[seg::SS];
+            segment.allows(off, size, false).then(|| segment.base.wrapping_add(off) & 0xFFFF_FFFF)
+        };
+        let lin = lin.ok_or(Fault::ss(0))?;
+        let cached = match size {
+            8 => self.tlb.read::<u64>(lin),
+            4 => self.tlb.read::<u32>(lin).map(u64::from),
+            _ => self.tlb.read::<u16>(lin).map(u64::from),
+        };
+        match cached {
+            Some(value) => Ok(value),
+            None => self.load_linear(lin, size, Access::data(self.cpu.cpl, false)),
         }
     }
 
     /// Makes `stack` the present one, with `sp` in it.
     pub(crate) fn change_stack(&mut self, stack: &Stack, sp: u64) {
-        self.cpu.set_segment(seg::SS, stack.segment);
+        self.cpu.change_segment(seg::SS, stack.segment);
         let keep = if stack.mask == 0xFFFF { self.cpu.regs[reg::RSP] & !0xFFFF } else { 0 };
         self.cpu.regs[reg::RSP] = keep | (sp & stack.mask);
     }

@@ -1,5 +1,6 @@
 //! Segments, privilege levels, gates, tasks and long mode, on small guests.
 
+mod contexts;
 mod debug;
 mod double_faults;
 mod faults;

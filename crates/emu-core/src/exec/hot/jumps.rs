@@ -1,6 +1,6 @@
 //! Near jumps, calls and returns, in code whose segment's limit leaves every address open.
 
-use iced_x86::{Code, Instruction, OpKind};
+use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::addr::{Addr, MemoryOperand, by_addr};
 use super::moves::condition;
@@ -8,9 +8,9 @@ use super::stack::{PushWidth, push_value};
 use super::width::{Width, field, load};
 use crate::System;
 use crate::cpu::{Mode, reg, seg};
-use crate::engine::{Builder, Edge, Handler, OpRef, goto};
+use crate::engine::{Builder, Edge, Handler, OpRef, goto, land, landing};
 use crate::mem::Scalar;
-use crate::system::is_canonical;
+use crate::system::{Exit, is_canonical};
 
 /// Size of the instruction pointer.
 pub(super) trait Ip {
@@ -89,6 +89,18 @@ fn jcc<const CC: u8, I: Ip>(sys: &mut System, op: OpRef) {
     goto!(sys, to)
 }
 
+/// A jump to another page, `imm` bytes from the block's start.
+fn jmp_away<I: Ip>(sys: &mut System, op: OpRef) {
+    let target = I::cut(sys.cpu.rip.wrapping_add(op.imm() as i32 as i64 as u64));
+    if !may_go(sys, op, I::SIZE, target) {
+        return;
+    }
+    match kept(sys, op, 1, I::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(2)),
+    }
+}
+
 fn loop_<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
     let count = W::cut(W::get(sys, reg::RCX).wrapping_sub(1));
     W::set(sys, reg::RCX, count);
@@ -113,6 +125,19 @@ fn call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     goto!(sys, to)
 }
 
+/// A call to another page; as [`call`], with the landing behind the edge.
+fn call_away<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
+    let start = sys.cpu.rip;
+    let target = I::cut(start.wrapping_add(op.wide(1)));
+    if !may_go(sys, op, I::SIZE, target) || !push_value::<P>(sys, op, I::cut(start.wrapping_add(op.imm().into()))) {
+        return;
+    }
+    match kept(sys, op, 2, I::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(3)),
+    }
+}
+
 /// Whether near code may go on at an address of `size` bytes that it has computed; raises #GP(0) if not. Only 64-bit code
 /// has addresses of 8 bytes, and they must be canonical before anything is changed [SDM-2 JMP, CALL, RET].
 #[inline(always)]
@@ -124,6 +149,25 @@ fn may_go(sys: &mut System, op: OpRef, size: u64, target: u64) -> bool {
     true
 }
 
+/// RIP becomes `target`, an address of `size` bytes; the answer is the op to go on with, if it is
+/// remembered.
+#[inline(always)]
+fn arrive(sys: &mut System, size: u64, target: u64) -> Option<OpRef> {
+    sys.cpu.rip = target;
+    let base = if size == 8 { 0 } else { sys.cpu.seg[seg::CS].base };
+    let lin = base.wrapping_add(target) & (u64::MAX >> if size == 8 { 0 } else { 32 });
+    sys.engine.landing(lin)
+}
+
+/// As [`arrive`], for a jump whose target seldom changes: it is kept in slot `n` behind `op`.
+#[inline(always)]
+fn kept(sys: &mut System, op: OpRef, n: usize, size: u64, target: u64) -> Option<OpRef> {
+    sys.cpu.rip = target;
+    let base = if size == 8 { 0 } else { sys.cpu.seg[seg::CS].base };
+    let lin = base.wrapping_add(target) & (u64::MAX >> if size == 8 { 0 } else { 32 });
+    landing(sys, op, n, lin)
+}
+
 fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     let target = I::cut(sys.cpu.regs[op.a() & 15]);
     if !may_go(sys, op, P::Value::SIZE, target) {
@@ -133,8 +177,10 @@ fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     if !push_value::<P>(sys, op, back) {
         return;
     }
-    sys.cpu.rip = target;
-    goto!(sys, sys.engine.lookup_op)
+    match kept(sys, op, 1, I::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(2)),
+    }
 }
 
 fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
@@ -142,8 +188,10 @@ fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
     if !may_go(sys, op, I::SIZE, target) {
         return;
     }
-    sys.cpu.rip = target;
-    goto!(sys, sys.engine.lookup_op)
+    match arrive(sys, I::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => sys.exit = Exit::Lookup,
+    }
 }
 
 fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
@@ -152,8 +200,23 @@ fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
     if !may_go(sys, op, W::SIZE, target) {
         return;
     }
-    sys.cpu.rip = target;
-    goto!(sys, sys.engine.lookup_op)
+    match arrive(sys, W::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => sys.exit = Exit::Lookup,
+    }
+}
+
+/// As [`jmp_mem`], with a landing: for operands that are not the entry of a table.
+fn jmp_slot<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
+    let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
+    let Some(target) = load::<W>(sys, op, lin) else { return };
+    if !may_go(sys, op, W::SIZE, target) {
+        return;
+    }
+    match kept(sys, op, 1, W::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(2)),
+    }
 }
 
 /// `wide(1)`: from the block's start to the return address.
@@ -167,8 +230,10 @@ fn call_mem<P: PushWidth, A: Addr>(sys: &mut System, op: OpRef) {
     if !push_value::<P>(sys, op, back) {
         return;
     }
-    sys.cpu.rip = target;
-    goto!(sys, sys.engine.lookup_op)
+    match kept(sys, op, 2, P::Value::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(3)),
+    }
 }
 
 /// `imm`: bytes released behind the return address.
@@ -180,8 +245,10 @@ fn ret<P: PushWidth>(sys: &mut System, op: OpRef) {
         return;
     }
     P::set_stack_pointer(sys, sp.wrapping_add(P::Value::SIZE + u64::from(op.imm())));
-    sys.cpu.rip = target;
-    goto!(sys, sys.engine.lookup_op)
+    match arrive(sys, P::Value::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => sys.exit = Exit::Lookup,
+    }
 }
 
 /// Whether the operand size of a near branch is that of the mode, so that nothing is cut off, and whether an edge can hold
@@ -231,6 +298,18 @@ fn two_edges(insn: &Instruction, b: &mut Builder<'_>, run: Handler) -> bool {
     true
 }
 
+fn lower_jmp(delta: i32, b: &mut Builder<'_>) {
+    if b.is_near(delta) {
+        let run: Handler = by_ip!(b.mode, jmp);
+        b.op(run, [0; 4], 0);
+        b.edge(delta);
+    } else {
+        let run: Handler = by_ip!(b.mode, jmp_away);
+        b.op(run, [0; 4], delta as u32);
+        b.landing();
+    }
+}
+
 fn lower_call(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     use super::stack::*;
     let behind = u32::from(b.offset) + insn.len() as u32;
@@ -241,8 +320,21 @@ fn lower_call(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         (StackKind::S64, 64) => call::<P64S64, Ip64>,
         _ => return false,
     };
+    let delta = branch_delta(insn, b.mode);
+    if b.is_near(delta) {
+        b.op(run, [0; 4], behind);
+        b.edge(delta);
+        return true;
+    }
+    let run: Handler = match stack_kind(b.mode) {
+        StackKind::S16 => call_away::<P16S16, Ip16>,
+        StackKind::S32F => call_away::<P32S32F, Ip32>,
+        StackKind::S32 => call_away::<P32S32, Ip32>,
+        StackKind::S64 => call_away::<P64S64, Ip64>,
+    };
     b.op(run, [0; 4], behind);
-    b.edge(branch_delta(insn, b.mode));
+    b.wide(delta as i64 as u64);
+    b.landing();
     true
 }
 
@@ -263,13 +355,20 @@ fn lower_indirect(insn: &Instruction, b: &mut Builder<'_>, is_call: bool) -> boo
             _ => return false,
         };
         b.op(run, [field(insn.op0_register()), 0, 0, 0], behind);
+        if is_call {
+            b.landing();
+        }
         return true;
     }
     if insn.memory_size().size() as u32 * 8 != bits {
         return false;
     }
     let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+    let lands = is_call || insn.memory_index() == Register::None;
     let run: Handler = match (is_call, stack_kind(b.mode), bits) {
+        (false, _, 16) if lands => by_addr!(m.kind, jmp_slot, u16),
+        (false, _, 32) if lands => by_addr!(m.kind, jmp_slot, u32),
+        (false, ..) if lands => by_addr!(m.kind, jmp_slot, u64),
         (false, _, 16) => by_addr!(m.kind, jmp_mem, u16),
         (false, _, 32) => by_addr!(m.kind, jmp_mem, u32),
         (false, ..) => by_addr!(m.kind, jmp_mem, u64),
@@ -282,6 +381,9 @@ fn lower_indirect(insn: &Instruction, b: &mut Builder<'_>, is_call: bool) -> boo
     b.op(run, [0, m.b, m.c, m.d], m.imm);
     if is_call {
         b.wide(behind.into());
+    }
+    if lands {
+        b.landing();
     }
     true
 }
@@ -325,9 +427,7 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         Jmp_rel8_16 | Jmp_rel8_32 | Jmp_rel8_64 | Jmp_rel16 | Jmp_rel32_32 | Jmp_rel32_64
             if is_natural(insn, b.mode) =>
         {
-            let run: Handler = by_ip!(b.mode, jmp);
-            b.op(run, [0; 4], 0);
-            b.edge(branch_delta(insn, b.mode));
+            lower_jmp(branch_delta(insn, b.mode), b);
             true
         }
         Call_rel16 | Call_rel32_32 | Call_rel32_64 if is_natural(insn, b.mode) => lower_call(insn, b),

@@ -1,0 +1,180 @@
+//! Contexts: what must stay as it is for remembered addresses of code to lead where they led.
+//!
+//! A context is a mode with the code pages that were translated in it. A write to CR3 drops none at once: when the guest
+//! comes back to the same mode and the same CR3, the pages that are not global are walked again, and if each still leads to
+//! the same place and needs no accessed bit, everything that was remembered holds. That is what a CPU does that fetches
+//! those translations right behind the write, which the architecture allows [SDM-3 4.10.2.3]; a page table that was changed
+//! before it is noticed. INVLPG ends the contexts that hold its page; any other change of translations ends all.
+//!
+//! Each context has a number of 15 bits. It takes the place of those bits of a linear address that a canonical one does not
+//! need, so that one compare covers address and context.
+
+use crate::mem::{PAGE_SHIFT, PAGE_SIZE};
+
+/// Contexts that are kept.
+const KEPT: usize = 12;
+/// Pages that are not global and are walked again for one context at the most.
+const PAGES: usize = 192;
+/// Cached translations of code.
+const TRANSLATIONS: usize = 256;
+/// Numbers that contexts can have, from 1 on.
+const NUMBERS: u32 = 0x7FFF;
+const NUMBER_SHIFT: u32 = 48;
+/// No mode has this value.
+const NO_MODE: u16 = u16::MAX;
+/// No canonical address in any context has this key.
+pub(super) const NO_KEY: u64 = 1 << 63;
+
+/// A code page: its linear and its physical address.
+pub(crate) type CodePage = (u64, u64);
+
+struct Context {
+    mode: u16,
+    /// CR3 of its pages; `None` while all of them are global.
+    space: Option<u64>,
+    number: u32,
+    /// CR3 was written since its pages were walked.
+    stale: bool,
+    /// Has more pages than are walked again.
+    large: bool,
+    /// Its pages that are not global.
+    pages: Vec<CodePage>,
+    /// A bit for each value that the low bits of its page numbers have.
+    filter: Box<[u64; 64]>,
+}
+
+impl Context {
+    fn begin(mode: u16, number: u32) -> Context {
+        let (pages, filter) = (Vec::new(), Box::new([0; 64]));
+        Context { mode, space: None, number, stale: false, large: false, pages, filter }
+    }
+
+    fn may_hold(&self, lin: u64) -> bool {
+        let bit = lin >> PAGE_SHIFT;
+        self.filter[(bit >> 6 & 63) as usize] >> (bit & 63) & 1 != 0
+    }
+}
+
+/// The contexts of the CPU, the present one first, and the code pages translated in them.
+pub(crate) struct Contexts {
+    /// Number of the present context, in bits 62:48; 0 if there is none.
+    number: u64,
+    /// The present context's mode.
+    mode: u16,
+    kept: Vec<Context>,
+    /// The number that was given last.
+    newest: u32,
+    translations: Box<[CodePage; TRANSLATIONS]>,
+}
+
+impl Default for Contexts {
+    fn default() -> Self {
+        let translations = Box::new([(NO_KEY, 0); TRANSLATIONS]);
+        Contexts { number: 0, mode: NO_MODE, kept: Vec::new(), newest: 0, translations }
+    }
+}
+
+impl Contexts {
+    /// Whether `mode`'s context is the present one.
+    #[inline(always)]
+    pub(crate) fn is_present(&self, mode: u16) -> bool {
+        self.mode == mode
+    }
+
+    /// The key of a canonical address in the present context.
+    #[inline(always)]
+    pub(crate) fn key(&self, lin: u64) -> u64 {
+        lin ^ self.number
+    }
+
+    /// Makes the context of `mode` under `cr3` the present one. The answer are pages that must be walked again first, and
+    /// handed back with the result by [`Self::walked`].
+    pub(crate) fn select(&mut self, mode: u16, cr3: u64) -> Option<Vec<CodePage>> {
+        let at = self.kept.iter().position(|c| c.mode == mode && c.space.is_none_or(|s| s == cr3));
+        match at {
+            Some(i) => self.kept.swap(0, i),
+            None => {
+                self.newest += 1;
+                self.kept.truncate(KEPT - 1);
+                self.kept.push(Context::begin(mode, self.newest));
+                let last = self.kept.len() - 1;
+                self.kept.swap(0, last);
+            }
+        }
+        let c = &mut self.kept[0];
+        if core::mem::take(&mut c.stale) {
+            return Some(core::mem::take(&mut c.pages));
+        }
+        self.mode = mode;
+        self.number = u64::from(c.number) << NUMBER_SHIFT;
+        None
+    }
+
+    /// The pages that [`Self::select`] gave are walked. Select again.
+    pub(crate) fn walked(&mut self, pages: Vec<CodePage>, same: bool) {
+        if same {
+            self.kept[0].pages = pages;
+        } else {
+            self.kept.swap_remove(0);
+        }
+    }
+
+    /// Whether numbers must be used again, so that whoever holds keys must drop them.
+    pub(crate) fn run_out(&self) -> bool {
+        self.newest >= NUMBERS
+    }
+
+    /// Begins the numbers anew; nobody holds a key any more.
+    pub(crate) fn restart(&mut self) {
+        *self = Contexts::default();
+    }
+
+    /// The physical page of a canonical address, if it was translated in the present context.
+    #[inline]
+    pub(crate) fn translation(&self, lin: u64) -> Option<u64> {
+        let (key, page) = self.translations[(lin >> PAGE_SHIFT) as usize % TRANSLATIONS];
+        (key == self.key(lin & !(PAGE_SIZE - 1))).then_some(page)
+    }
+
+    /// Code at `lin` was translated under `cr3` in the present context; it leads to `pa`.
+    pub(crate) fn note(&mut self, lin: u64, pa: u64, global: bool, cr3: u64) {
+        let (lin, pa) = (lin & !(PAGE_SIZE - 1), pa & !(PAGE_SIZE - 1));
+        self.translations[(lin >> PAGE_SHIFT) as usize % TRANSLATIONS] = (self.key(lin), pa);
+        let Some(c) = self.kept.first_mut().filter(|_| self.number != 0) else { return };
+        let known = c.may_hold(lin) && c.pages.iter().any(|p| p.0 == lin);
+        if !global && !known {
+            c.space = Some(cr3);
+            c.large |= c.pages.len() >= PAGES;
+            if !c.large {
+                c.pages.push((lin, pa));
+            }
+        }
+        let bit = lin >> PAGE_SHIFT;
+        c.filter[(bit >> 6 & 63) as usize] |= 1 << (bit & 63);
+    }
+
+    fn leave(&mut self) {
+        (self.number, self.mode) = (0, NO_MODE);
+    }
+
+    /// CR3 was written, which drops the translations that are not global.
+    pub(crate) fn change_space(&mut self) {
+        self.kept.retain_mut(|c| {
+            c.stale |= c.space.is_some();
+            !c.large
+        });
+        self.leave();
+    }
+
+    /// The translation of the page at `lin` is dropped.
+    pub(crate) fn drop_page(&mut self, lin: u64) {
+        self.kept.retain(|c| !c.may_hold(lin));
+        self.leave();
+    }
+
+    /// All translations are dropped.
+    pub(crate) fn drop_all(&mut self) {
+        self.kept.clear();
+        self.leave();
+    }
+}
