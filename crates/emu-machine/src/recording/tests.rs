@@ -99,12 +99,12 @@ fn changed_at_every_byte() {
             Err(e) => one_line(&e),
         }
     }
-    for version in [0u8, 2, 255] {
+    for version in [0u8, 200, 255] {
         let mut other = bytes.clone();
         other[8] = version;
         put(&bad, &other);
         let said = Recording::open(&bad).expect_err("refused").to_string();
-        assert!(said.contains(&format!("a recording of format {version}; this emu reads format 1")), "{said}");
+        assert!(said.contains(&format!("a recording of format {version}; this emu reads format {VERSION}")), "{said}");
     }
 }
 
