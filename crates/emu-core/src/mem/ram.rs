@@ -59,6 +59,15 @@ impl HostPage {
         unsafe { self.0.add(offset).cast::<T>().read_unaligned() }.le()
     }
 
+    /// The `N` bytes at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
+    #[inline(always)]
+    pub(crate) fn read_bytes<const N: usize>(self, addr: u64) -> [u8; N] {
+        let offset = (addr & (PAGE_SIZE - 1)) as usize;
+        debug_assert!(!self.0.is_null() && offset + N <= PAGE_SIZE as usize);
+        // SAFETY: as for `read`.
+        unsafe { self.0.add(offset).cast::<[u8; N]>().read() }
+    }
+
     /// Writes at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
     #[inline(always)]
     pub(crate) fn write<T: Scalar>(self, addr: u64, v: T) {

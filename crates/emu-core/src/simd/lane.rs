@@ -60,6 +60,37 @@ pub fn zip<T: Lane, const N: usize>(a: [u8; N], b: [u8; N], f: impl Fn(T, T) -> 
 /// The top bit of each lane, lane 0 in bit 0 (PMOVMSKB, MOVMSKPS, MOVMSKPD) [SDM-2B].
 #[inline]
 pub fn sign_mask<T: Lane, const N: usize>(a: [u8; N]) -> u32 {
-    let tops = (0..count::<T, N>()).map(|i| u32::from(a[(i + 1) * T::SIZE - 1] >> 7) << i);
-    tops.fold(0, |mask, bit| mask | bit)
+    let per_quadword = 8 / T::SIZE;
+    (0..N / 8).fold(0, |mask, i| mask | tops::<T>(u64::get(&a, i)) << (i * per_quadword))
+}
+
+/// The top bits of a quadword's lanes.
+#[inline(always)]
+fn tops<T: Lane>(v: u64) -> u32 {
+    match T::SIZE {
+        // The product moves bit 8k to bit 56 + k, and no two of its terms meet above bit 55.
+        1 => ((v >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32,
+        2 => ((v >> 15 & 0x0001_0001_0001_0001).wrapping_mul(0x1000_2000_4000_8000) >> 60) as u32,
+        4 => (v >> 31 & 1 | v >> 62 & 2) as u32,
+        _ => (v >> 63) as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn masks_have_the_top_bit_of_each_lane(v: [u8; 16]) {
+            let slow = |size: usize| {
+                (0..16 / size).fold(0, |mask, i| mask | u32::from(v[(i + 1) * size - 1] >> 7) << i)
+            };
+            prop_assert_eq!(sign_mask::<u8, 16>(v), slow(1));
+            prop_assert_eq!(sign_mask::<u16, 16>(v), slow(2));
+            prop_assert_eq!(sign_mask::<u32, 16>(v), slow(4));
+            prop_assert_eq!(sign_mask::<u64, 16>(v), slow(8));
+        }
+    }
 }

@@ -74,7 +74,7 @@ binary! {
     /// Saturating sum of neighbouring unsigned×signed byte products.
     Pmaddubsw = |a, b, i| i16 { product_u8_i8(&a, &b, 2 * i).saturating_add(product_u8_i8(&a, &b, 2 * i + 1)) };
     /// Sum of the absolute differences of eight bytes into each quadword.
-    Psadbw = |a, b, i| u64 { (8 * i..8 * i + 8).map(|k| u64::from(a[k].abs_diff(b[k]))).sum() };
+    Psadbw = |a, b, i| u64 { sum_of_differences(u64::get(&a, i), u64::get(&b, i)) };
     /// The smallest unsigned word and its first index.
     Phminposuw = |_a, b, i| u64 {
         if i > 0 { 0 } else { (0..lane::count::<u16, N>() as u64)
@@ -107,6 +107,25 @@ binary! {
     Pmovzxdq = |_a, b, i| u64 { u32::get(&b, i).into() };
 }
 
+/// Sum of the absolute differences of eight bytes, four at a time.
+#[inline(always)]
+fn sum_of_differences(a: u64, b: u64) -> u64 {
+    let sums = distances(a, b) + distances(a >> 8, b >> 8);
+    sums.wrapping_mul(0x0001_0001_0001_0001) >> 48
+}
+
+/// Absolute differences of the bytes in even places, in 16 bits each.
+#[inline(always)]
+fn distances(a: u64, b: u64) -> u64 {
+    const BYTES: u64 = 0x00FF_00FF_00FF_00FF;
+    const CARRIES: u64 = 0x0100_0100_0100_0100;
+    // Bit 8 of a place stays if its difference is not negative.
+    let difference = (a & BYTES | CARRIES) - (b & BYTES);
+    let negative = (difference & CARRIES ^ CARRIES) >> 8;
+    // A negative one is complemented, and gets the one that makes it the opposite.
+    (difference & BYTES ^ negative * 0xFF) + negative
+}
+
 /// Eight sums of four absolute differences: a sliding window of `a` (from byte 0 or 4) against one group of four
 /// bytes of `b` [SDM-2B MPSADBW].
 #[derive(Debug)]
@@ -134,5 +153,25 @@ impl BinaryImm for Pclmulqdq {
         let table: [u128; 16] = std::array::from_fn(|n| bit(0, n) ^ bit(1, n) ^ bit(2, n) ^ bit(3, n));
         let product = (0..16).rev().fold(0, |sum, k| sum << 4 ^ table[(y >> (4 * k) & 15) as usize]);
         lane::build(|i| (product >> (64 * i)) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn differences_are_summed_by_bytes(a: [u8; 16], b: [u8; 16]) {
+            let sum = |at: usize| (at..at + 8).map(|i| u64::from(a[i].abs_diff(b[i]))).sum::<u64>();
+            prop_assert_eq!(Psadbw::apply(a, b), lane::build::<u64, 16>(|i| sum(8 * i)));
+        }
+    }
+
+    #[test]
+    fn the_largest_differences_have_room() {
+        let expected = lane::build::<u64, 16>(|_| 8 * 255);
+        assert_eq!((Psadbw::apply([255; 16], [0; 16]), Psadbw::apply([0; 16], [255; 16])), (expected, expected));
     }
 }

@@ -153,7 +153,7 @@ impl Source for Register {
     }
     #[inline(always)]
     fn wide(sys: &System, op: OpRef) -> Option<[[u8; 16]; 2]> {
-        Some([super::xmm(sys, op.b()), sys.cpu.ymm_high[op.b() & 15].to_le_bytes()])
+        Some([super::xmm(sys, op.b()), super::vector_of(&sys.cpu.ymm_high[op.b() & 15])])
     }
     #[inline(always)]
     fn is_aligned(_: &System, _: OpRef, _: u64) -> bool {
@@ -184,11 +184,7 @@ impl<A: Address> Source for Memory<A> {
             return None;
         }
         let page = sys.tlb.page(linear, false)?;
-        let half = |at: u64| {
-            let (low, high): (u64, u64) = (page.read(linear.wrapping_add(at)), page.read(linear.wrapping_add(at + 8)));
-            (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
-        };
-        Some([half(0), half(16)])
+        Some([page.read_bytes(linear), page.read_bytes(linear.wrapping_add(16))])
     }
     #[inline(always)]
     fn is_aligned(sys: &System, op: OpRef, alignment: u64) -> bool {
@@ -204,9 +200,7 @@ impl<A: Address> Source for Memory<A> {
 /// Sixteen bytes that lie in one page.
 #[inline(always)]
 fn read_16(sys: &System, linear: u64) -> Option<[u8; 16]> {
-    let page = sys.tlb.page(linear, false)?;
-    let (low, high): (u64, u64) = (page.read(linear), page.read(linear.wrapping_add(8)));
-    Some((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
+    Some(sys.tlb.page(linear, false)?.read_bytes(linear))
 }
 
 /// Writes sixteen bytes at a multiple of `alignment`. `false` asks for the slow path.

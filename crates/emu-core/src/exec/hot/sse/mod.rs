@@ -89,12 +89,29 @@ fn immediate(op: OpRef) -> u8 {
 
 #[inline(always)]
 fn xmm(sys: &System, n: usize) -> [u8; 16] {
-    sys.cpu.xmm[n & 15].to_le_bytes()
+    vector_of(&sys.cpu.xmm[n & 15])
 }
 
 #[inline(always)]
 fn set_xmm(sys: &mut System, n: usize, v: [u8; 16]) {
-    sys.cpu.xmm[n & 15] = u128::from_le_bytes(v);
+    set_vector(&mut sys.cpu.xmm[n & 15], v);
+}
+
+/// A register's bytes, copied as such where the host's order allows it. By way of an integer the compiler would take the
+/// vector apart with shifts, and rarely find back to the host's vector instructions.
+#[inline(always)]
+fn vector_of(register: &u128) -> [u8; 16] {
+    if cfg!(target_endian = "little") { *bytemuck::cast_ref(register) } else { register.to_le_bytes() }
+}
+
+/// Writes a register's bytes, as [`vector_of`] reads them.
+#[inline(always)]
+fn set_vector(register: &mut u128, v: [u8; 16]) {
+    if cfg!(target_endian = "little") {
+        *bytemuck::cast_mut(register) = v;
+    } else {
+        *register = u128::from_le_bytes(v);
+    }
 }
 
 /// Executes the instruction from its decoded form.

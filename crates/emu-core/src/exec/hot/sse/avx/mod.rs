@@ -12,7 +12,7 @@ mod moves;
 use iced_x86::{Instruction, OpKind};
 
 use super::address::{self, Flat64, Form, Memory, Place, Register, Relative, Source};
-use super::{Shape, Store, immediate, slow};
+use super::{Shape, Store, immediate, set_vector, slow, vector_of};
 use crate::System;
 use crate::cpu::Mode;
 use crate::cpu::bits::{CR0_TS, CR4_OSXSAVE};
@@ -97,15 +97,15 @@ fn first(op: OpRef) -> usize {
 /// A vector register, its upper half only if `WIDE`.
 #[inline(always)]
 fn halves<const WIDE: bool>(sys: &System, n: usize) -> Halves {
-    let high = if WIDE { sys.cpu.ymm_high[n & 15].to_le_bytes() } else { ZERO };
-    [sys.cpu.xmm[n & 15].to_le_bytes(), high]
+    let high = if WIDE { vector_of(&sys.cpu.ymm_high[n & 15]) } else { ZERO };
+    [vector_of(&sys.cpu.xmm[n & 15]), high]
 }
 
 /// Writes a vector register, its upper half with zeros unless `WIDE`.
 #[inline(always)]
 fn set_halves<const WIDE: bool>(sys: &mut System, n: usize, [low, high]: Halves) {
-    sys.cpu.xmm[n & 15] = u128::from_le_bytes(low);
-    sys.cpu.ymm_high[n & 15] = if WIDE { u128::from_le_bytes(high) } else { 0 };
+    set_vector(&mut sys.cpu.xmm[n & 15], low);
+    set_vector(&mut sys.cpu.ymm_high[n & 15], if WIDE { high } else { ZERO });
 }
 
 /// The last source, at any address. `None` asks for the slow path.
