@@ -1,11 +1,14 @@
 """The guests of scripts/bench: how each emulator runs them, what they must print, and how their cost is taken."""
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from bench_process import Failed, TIMEOUT, bochs, cpu_so_far, finish, reap
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EMU_SHARED", ROOT.parent / "shared"))
@@ -15,37 +18,9 @@ APPEND = "console=tty0 console=ttyS0,115200 panic=-1"
 FREEDOS = SHARED / "guests" / "freedos" / "fd1.4MB.img"
 BENCH32 = SHARED / "bench" / "bench32.img"
 PROMPT = "A:\\>"
-TIMEOUT = 900
+ISOLINUX = ["/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/ldlinux.c32"]
 # emu's exit code for a CPU that is halted for good: a kernel's end on a machine without ACPI.
 HALTED = 7
-
-
-class Failed(Exception):
-    """The guest did not do its work; the text says what is missing."""
-
-
-def reap(process):
-    """Waits for a child; returns its CPU seconds (user + system) and the most memory it had resident, in KiB."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss
-
-
-def finish(command, ok=(0,)):
-    """Runs a command to its end; returns what `reap` does."""
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=errors)
-        give_up = time.monotonic() + TIMEOUT
-        while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            if time.monotonic() > give_up:
-                child.kill()
-            time.sleep(0.01)
-        used = reap(child)
-        errors.seek(0)
-        if child.returncode not in ok:
-            raise Failed(f"exit {child.returncode}: {errors.read().decode(errors='replace')[-300:].strip()}")
-    return used
 
 
 def qemu(binary, emulator):
@@ -135,12 +110,40 @@ def check_linux(log):
             raise Failed(f"no line '{line}' in {log}")
 
 
+def isolinux_image(kernel_folder, work):
+    """A CD image that boots a kernel, for an emulator that has no direct boot."""
+    tree = work / "iso"
+    (tree / "isolinux").mkdir(parents=True)
+    for path in ISOLINUX:
+        shutil.copy(path, tree / "isolinux")
+    for name in ("vmlinuz", "initrd.gz"):
+        shutil.copy(kernel_folder / name, tree)
+    menu = f"DEFAULT linux\nPROMPT 0\nLABEL linux\nKERNEL /vmlinuz\nAPPEND initrd=/initrd.gz {APPEND}\n"
+    (tree / "isolinux" / "isolinux.cfg").write_text(menu)
+    finish(["xorriso", "-as", "mkisofs", "-quiet", "-o", work / "linux.iso", "-b", "isolinux/isolinux.bin", "-c",
+            "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", tree])
+    return work / "linux.iso"
+
+
+def bochs_linux(kernel_folder, log):
+    """Bochs from a CD with the kernel: its BIOS and boot loader add less than a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = isolinux_image(kernel_folder, Path(folder))
+        drive = f"ata0-master: type=cdrom, path={image}, status=inserted\nboot: cdrom"
+        lines = []
+        used = bochs(Path(folder), drive, lambda line, _: lines.append(line))
+        log.write_bytes(b"\n".join(lines))
+    return used
+
+
 def run_linux(guest, emulator, log):
     """The Linux workload with 256 MB, from its kernel to the end."""
     folder = CACHE / guest
     boot = ["--kernel", folder / "vmlinuz", "--initrd", folder / "initrd.gz", "--append", APPEND]
     log.unlink(missing_ok=True)
-    if emulator == "emu":
+    if emulator == "bochs":
+        used = bochs_linux(folder, log)
+    elif emulator == "emu":
         command = [EMU, "run", *boot, "--mem", "256M", "--serial", f"file:{log}", "--display", "none"]
         used = finish(command, ok=(0, HALTED))
     else:
@@ -151,42 +154,59 @@ def run_linux(guest, emulator, log):
     return {"": used}
 
 
-def cpu_so_far(pid):
-    """CPU seconds of all threads of a process, to the nanosecond that the kernel counts."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            total += int((task / "schedstat").read_text().split()[0])
-        except OSError:
-            pass  # a thread that has just ended
-    return total / 1e9
+def scaled(image, percent):
+    """bench32's image with its workloads as long as `percent` says: its boot sector has a magic number, a mask of
+    workloads, and the scale [README of the benchmark]."""
+    data = bytearray(image.read_bytes())
+    at = data.rfind(b"PBCF", 0, 512) + 8
+    data[at:at + 4] = percent.to_bytes(4, "little")
+    return data
 
 
-def run_bench32(emulator, log):
-    """Each workload of bench32: the CPU time between its two serial lines, taken when they arrive."""
-    if emulator == "emu":
-        command = [EMU, "run", BENCH32, "--serial", "stdio", "--display", "none", "--timeout", TIMEOUT]
-    else:
-        command = [*qemu_floppy(BENCH32, emulator), "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4"]
-    child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL)
-    parts, lines, begun, unknown = {}, [], 0.0, {}
-    for line in child.stdout:
-        now = cpu_so_far(child.pid)
+class Parts:
+    """Takes bench32's serial lines as they come, with the CPU time of its process at that moment."""
+
+    def __init__(self):
+        self.parts, self.lines, self.begun, self.unknown = {}, [], 0.0, {}
+
+    def take(self, line, now):
         words = line.decode(errors="replace").split()
-        lines.append(" ".join(words))
+        self.lines.append(" ".join(words))
         if words[:1] == ["S"]:
-            begun = now
-        elif words[:1] == ["E"] and now >= begun:
-            parts[words[1]] = (now - begun, 0)
+            self.begun = now
+        elif words[:1] == ["E"] and now >= self.begun:
+            self.parts[words[1]] = (now - self.begun, 0)
         elif words[:1] == ["E"]:
-            unknown[words[1]] = begun  # the process has ended already
-    used = reap(child)
-    parts |= {name: (used[0] - start, 0) for name, start in unknown.items()}
-    log.write_text("\n".join(lines) + "\n")
-    if lines[-1:] != ["DONE"]:
-        raise Failed(f"bench32 ended after '{' '.join(lines[-1:])}'")
-    return {"": used, **parts}
+            self.unknown[words[1]] = self.begun  # the process has ended already
+
+    def finish(self, used, log):
+        """All parts and the whole, once the process has ended."""
+        self.parts |= {name: (used[0] - start, 0) for name, start in self.unknown.items()}
+        log.write_text("\n".join(self.lines) + "\n")
+        if self.lines[-1:] != ["DONE"]:
+            raise Failed(f"bench32 ended after '{' '.join(self.lines[-1:])}'")
+        return {"": used, **self.parts}
+
+
+def run_bench32(emulator, log, percent=100):
+    """Each workload of bench32: the CPU time between its two serial lines, taken when they arrive."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "bench32.img"
+        image.write_bytes(scaled(BENCH32, percent))
+        parts = Parts()
+        if emulator == "bochs":
+            used = bochs(Path(folder), f"floppya: 1_44={image}, status=inserted\nboot: floppy", parts.take)
+        else:
+            if emulator == "emu":
+                command = [EMU, "run", image, "--serial", "stdio", "--display", "none", "--timeout", TIMEOUT]
+            else:
+                command = [*qemu_floppy(image, emulator), "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4"]
+            child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.DEVNULL)
+            for line in child.stdout:
+                parts.take(line, cpu_so_far(child.pid))
+            used = reap(child)
+    return parts.finish(used, log)
 
 
 def checksums(log):

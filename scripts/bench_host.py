@@ -9,7 +9,8 @@ import termios
 import threading
 import time
 
-from bench_guests import APPEND, CACHE, EMU, FREEDOS, PROMPT, Failed, cpu_so_far, finish
+from bench_guests import APPEND, CACHE, EMU, FREEDOS, PROMPT
+from bench_process import Failed, cpu_so_far, finish
 
 
 def start():
