@@ -11,6 +11,7 @@ mod exec;
 pub mod fpu;
 pub mod input;
 pub mod mem;
+pub mod profile;
 pub mod sched;
 pub mod simd;
 pub mod state;

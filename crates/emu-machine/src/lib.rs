@@ -8,6 +8,7 @@ pub mod host;
 pub mod image;
 pub mod keys;
 mod machine;
+pub mod profile;
 pub mod recording;
 mod report;
 pub mod screen;

@@ -13,6 +13,7 @@ use emu_machine::keys::parse_keys;
 use emu_machine::recording::Form;
 
 use super::exit::Failure;
+use super::profile::ProfileArgs;
 
 /// Where the screen is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -207,6 +208,9 @@ pub(crate) struct RunArgs {
     /// Run until this tick
     #[arg(long, value_name = "N", help_heading = "Script, in the order given")]
     until_ticks: Vec<u64>,
+
+    #[command(flatten, next_help_heading = "Profile")]
+    pub(crate) profile: ProfileArgs,
 
     /// End the run after this much real time
     #[arg(long, value_parser = seconds, value_name = "SECONDS")]

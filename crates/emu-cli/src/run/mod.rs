@@ -4,6 +4,7 @@ pub(crate) mod args;
 pub(crate) mod choose;
 pub(crate) mod exit;
 mod foreign;
+mod profile;
 pub(crate) mod signals;
 
 pub(crate) use args::{RunArgs, script_of};
@@ -27,12 +28,12 @@ use exit::code_of;
 const RETRACE: Duration = Duration::from_secs(10);
 
 /// Runs a machine as the arguments say; returns the exit code.
-pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
+pub(crate) fn run(mut args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     let display = display_of(args.display, args.uses_stdio())?;
     if args.record.is_some() && args.timeline.settings(true).is_none() {
         return Err(Failure::usage("--record needs the timeline: leave --timeline=off away"));
     }
-    let chosen = choose(&args)?;
+    let mut chosen = choose(&args)?;
     if !args.quiet {
         chosen.notes.iter().for_each(|n| say!("emu: note: {n}"));
         say!("emu: {}", chosen.summary);
@@ -77,6 +78,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
         Some(path) => Some(Recorder::create(path, &chosen.machine, args.embed_disks).map_err(Failure::file)?),
         None => None,
     };
+    let profiler = core::mem::take(&mut args.profile).start(&mut chosen.machine)?;
     let mut runner = Runner::new(chosen.machine, options, inbox);
     if let Some(recorder) = recorder {
         runner.record(recorder);
@@ -85,7 +87,7 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     let warnings = runner.warnings().to_vec();
     let unfinished = (!runner.script().is_finished()).then(|| runner.script().describe());
     let inputs = runner.input_log().to_vec();
-    let (machine, dropped) = runner.finish(); // drops the sender of frames, which ends the terminal's thread
+    let (mut machine, dropped) = runner.finish(); // drops the sender of frames, which ends the terminal's thread
     if let Some(t) = terminal {
         t.finish();
     }
@@ -93,8 +95,12 @@ pub(crate) fn run(args: RunArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     if dropped > 0 {
         say!("emu: {dropped} bytes of serial output were dropped: nobody took them");
     }
+    let failures = profiler.map(|p| p.finish(&mut machine)).unwrap_or_default();
     report(&args, machine, &inputs, &end, unfinished.as_deref());
-    Ok(code_of(&end, unfinished.is_some()))
+    match failures.first() {
+        Some(failure) => Err(Failure::file(failure.clone())),
+        None => Ok(code_of(&end, unfinished.is_some())),
+    }
 }
 
 /// Where the screen is shown, if that can be.

@@ -245,6 +245,7 @@ impl DevCx<'_> {
 
     /// Sends something out of the machine.
     pub fn output(&mut self, output: Output) {
+        self.effects.ends |= matches!(output, Output::Exit(_) | Output::PowerOff);
         self.effects.output.push((self.now, output));
     }
 

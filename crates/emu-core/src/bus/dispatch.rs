@@ -240,14 +240,14 @@ impl Bus {
 
     /// Whether something has happened since the last call that the CPU must look at.
     pub fn take_attention(&mut self) -> bool {
-        core::mem::take(&mut self.attention)
+        core::mem::take(&mut self.effects.ends) | core::mem::take(&mut self.attention)
     }
 
     /// Whether something has happened that the CPU must look at.
     #[inline]
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        self.attention
+        self.attention || self.effects.ends
     }
 
     /// Whether a reset of the whole machine was asked for since the last call.

@@ -50,6 +50,8 @@ pub(super) struct Effects {
     pub(super) remaps: Vec<(DeviceId, Remap)>,
     pub(super) dma_kicks: Vec<u8>,
     pub(super) output: Vec<(Ticks, Output)>,
+    /// The output ends the run: the chain must not go on behind the present instruction.
+    pub(super) ends: bool,
     pub(super) pci_forward: Option<(PciAddress, u8)>,
 }
 

@@ -214,7 +214,7 @@ impl System {
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
         let edges = core::mem::take(&mut b.edges);
         let n = places.len();
-        slots[0] = chain::entry_slot(mode_key, index, n, len, wraps);
+        slots[0] = chain::entry_slot(engine.entry_handler(mode_key, wraps), index, n, len);
         let entry = engine.push_slots(&mut slots);
         if stops {
             entry.set_run(chain::break_handler(mode_key));

@@ -4,6 +4,7 @@ use super::block::{Block, Health};
 use super::op::OpRef;
 use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, chain};
 use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
+use crate::profile::Event;
 use crate::system::is_canonical;
 
 fn bucket(key: u64, mode: u16) -> usize {
@@ -51,12 +52,13 @@ impl Engine {
         let (first, rest) = b.bytes.split_at(b.bytes.len().min((PAGE_SIZE - b.key % PAGE_SIZE) as usize));
         let same = mem.pool(b.key, first.len()) == first
             && b.second_page.is_none_or(|page| mem.pool(page, rest.len()) == rest);
+        self.note(if same { Event::Unchanged } else { Event::Changed });
         if same {
             self.mark(mem, i);
             self.blocks[i as usize].health = Health::Good;
             let b = self.block(i);
             let stops = self.breaks_at(b.key % PAGE_SIZE);
-            b.entry.set_run(if stops { chain::break_handler(b.mode) } else { chain::entry_handler(b.mode) });
+            b.entry.set_run(if stops { chain::break_handler(b.mode) } else { self.entry_handler(b.mode, false) });
         } else {
             self.blocks[i as usize].health = Health::Dead;
             self.blocks[i as usize].entry.set_run(chain::enter_dead);
@@ -76,6 +78,7 @@ impl Engine {
 
     /// Enters a new block.
     pub(crate) fn insert(&mut self, mem: &mut PhysMem, mut block: Block) -> u32 {
+        self.note(Event::Built);
         let i = self.blocks.len() as u32;
         if block.health == Health::Dead {
             // Code outside of memory: runs once, and is found by nobody.
@@ -102,6 +105,7 @@ impl Engine {
 
     /// Decoded code was written: what overlaps becomes suspect, and the marks of its page are made anew.
     pub(crate) fn code_written(&mut self, mem: &mut PhysMem, offset: u64, len: u64) {
+        self.note(Event::CodeWritten);
         let page = offset & !(PAGE_SIZE - 1);
         let (from, to) = (offset / CODE_GRANULE * CODE_GRANULE, (offset + len).next_multiple_of(CODE_GRANULE));
         let mut i = self.pages.get((page >> PAGE_SHIFT) as usize).copied().unwrap_or(NONE);
@@ -177,6 +181,8 @@ impl Engine {
 
     /// Throws all decoded code away. Only between blocks.
     pub(crate) fn clear(&mut self, mem: &mut PhysMem) {
+        self.note(Event::Cleared);
+        self.drain_profile();
         for b in self.blocks.iter().filter(|b| b.key != u64::MAX) {
             mem.set_code_mask(b.key, 0);
             if let Some(page) = b.second_page {

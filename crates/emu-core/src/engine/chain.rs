@@ -82,11 +82,9 @@ fn enter_break_checked(sys: &mut System, op: OpRef) {
     enter_checked(sys, op);
 }
 
-/// The entry op of block `index`: `n` instructions of `len` bytes together. One that `wraps` goes on at the start of its
-/// segment.
-pub(crate) fn entry_slot(mode: u16, index: u32, n: usize, len: usize, wraps: bool) -> Slot {
+/// The entry op of block `index`: `n` instructions of `len` bytes together.
+pub(crate) fn entry_slot(run: Handler, index: u32, n: usize, len: usize) -> Slot {
     let (len, n) = (len as u16, n as u8);
-    let run = if wraps { enter } else { entry_handler(mode) };
     Slot { op: Op { run, a: n, b: len as u8, c: (len >> 8) as u8, d: 0, imm: index } }
 }
 
@@ -98,7 +96,7 @@ pub(super) const BRIDGES: [Handler; 10] =
     [enter, enter_checked, enter_dead, lookup, land, fall_through, fall_away, cold, cold_end, firmware];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
-fn enter(sys: &mut System, op: OpRef) {
+pub(super) fn enter(sys: &mut System, op: OpRef) {
     let n = op.a() as i64;
     if sys.budget < n {
         return refuse(sys, op);
@@ -108,7 +106,7 @@ fn enter(sys: &mut System, op: OpRef) {
     next!(sys, op)
 }
 
-fn enter_checked(sys: &mut System, op: OpRef) {
+pub(super) fn enter_checked(sys: &mut System, op: OpRef) {
     let end = sys.cpu.rip + (op.b() | op.c() << 8) as u64;
     let limit = if sys.cpu.mode.has(Mode::CODE32) { u64::MAX } else { 0xFFFF };
     if end > limit.min(sys.cpu.seg[seg::CS].limit.into()) + 1 {

@@ -11,6 +11,7 @@ mod context;
 mod front;
 mod jumps;
 mod op;
+mod profiled;
 pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
@@ -20,6 +21,7 @@ pub(crate) use op::{Edge, Handler, Landing, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};
 use crate::mem::PAGE_SIZE;
+use crate::profile::Counting;
 use context::Contexts;
 use iced_x86::Instruction;
 use jumps::Jumps;
@@ -62,6 +64,8 @@ pub(crate) struct Engine {
     /// Where the trampoline goes next.
     #[cfg_attr(emu_chain, allow(dead_code, reason = "used by builds without tail calls"))]
     pub(crate) trampoline: Option<OpRef>,
+    /// The counters, while a profile is taken.
+    pub(crate) profile: Option<Box<Counting>>,
     /// What bounds the stack that a chain can take.
     pub(crate) depth: Depth,
     slots: Vec<Slot>,
@@ -108,6 +112,7 @@ impl Engine {
             breaks: Vec::new(),
             generation: 0,
             trampoline: None,
+            profile: None,
             depth: Depth::default(),
             slots: Vec::new(),
             places: Vec::new(),

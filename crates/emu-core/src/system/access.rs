@@ -8,6 +8,7 @@ use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, reg, seg};
 use crate::engine::OpRef;
 use crate::mem::{HostPage, PAGE_SIZE, Scalar, Target};
+use crate::profile::Event;
 
 /// Whether bits 63:47 of `lin` are alike [SDM-1 3.3.7.1].
 #[inline]
@@ -221,6 +222,7 @@ impl System {
             // Another store would come here again: programs whose variables lie among their code do many of them.
             return;
         }
+        self.engine.note(Event::TlbMiss);
         self.tlb.set_user(access.user);
         self.tlb.fill(lin, self.mem.host_page(pool), pool >> 12, true, writable, t.global);
         self.tlb.set_user(self.cpu.cpl == 3);

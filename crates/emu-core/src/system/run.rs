@@ -151,6 +151,9 @@ impl System {
             self.halted_since.get_or_insert(now);
             // Halted: the next event is the next thing that happens.
             let next = self.bus.next_deadline();
+            if let Some(profile) = &mut self.engine.profile {
+                profile.idle(next.max(now).min(until).since(now));
+            }
             if next > until {
                 self.deadline = until;
                 return Some(if next == Ticks::NEVER { Stop::Asleep } else { Stop::Deadline });
@@ -274,6 +277,9 @@ impl System {
             engine::run_chain(self, entry);
             self.engine.unpatch();
             let exit = self.exit;
+            if let Some(profile) = &mut self.engine.profile {
+                profile.note_exit(exit);
+            }
             mode = self.cpu.mode;
             match exit {
                 Exit::Deadline if self.budget > 0 => self.run_part_of_block(),

@@ -42,6 +42,9 @@ impl System {
     /// Remembers an interrupt that is about to be delivered.
     pub(super) fn remember(&mut self, interrupt: Interrupt) {
         let delivered = Delivered { at: self.now(), interrupt, cs: self.cpu.seg[seg::CS].sel, rip: self.cpu.rip };
+        if let Some(profile) = &mut self.engine.profile {
+            profile.note_interrupt(interrupt);
+        }
         let list = &mut self.trail.interrupts;
         if list.len() == INTERRUPTS {
             list.remove(0);

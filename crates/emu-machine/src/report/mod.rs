@@ -120,7 +120,7 @@ pub fn describe_registers(system: &System) -> String {
     system.cpu.regs.iter().take(count).enumerate().map(register).collect::<Vec<_>>().join(" ")
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+pub(crate) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         m if m.has(Mode::CODE64) => "64-bit mode",
         m if m.has(Mode::LONG) => "compatibility mode",
