@@ -196,12 +196,15 @@ fn pointers(breakpoints: u64) {
     (sys.cpu.dr[0], sys.cpu.dr[7]) = (0xf_0000, breakpoints);
     sys.cpu.refresh_mode();
     sys.run(Ticks(3));
-    let last = sys.cpu.fpu.last;
+    let last = sys.cpu.fpu.last();
     assert_eq!((last.fip, last.fcs, last.fdp, last.fds, last.fop), (CODE + 4, 0, DATA + 0x12, 0, 0x047));
     sys.run(Ticks(5));
-    assert_eq!((sys.cpu.fpu.last.fip, sys.cpu.fpu.last.fdp, sys.cpu.fpu.last.fop), (CODE + 9, DATA + 0x12, 0x1d0));
+    assert_eq!(
+        (sys.cpu.fpu.last().fip, sys.cpu.fpu.last().fdp, sys.cpu.fpu.last().fop),
+        (CODE + 9, DATA + 0x12, 0x1d0)
+    );
     assert_eq!(fault(&mut sys), None);
-    assert_eq!((sys.cpu.fpu.last.fip, sys.cpu.fpu.last.fdp, sys.cpu.fpu.last.fop), (CODE + 11, 0x100, 0x48c));
+    assert_eq!((sys.cpu.fpu.last().fip, sys.cpu.fpu.last().fdp, sys.cpu.fpu.last().fop), (CODE + 11, 0x100, 0x48c));
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn numbers(seed: u64) -> impl FnMut() -> u64 {
 fn the_environment_in_its_four_layouts() {
     let mut fpu = with(&[F80::ONE, F80::ZERO]);
     fpu.set_control(0x27F);
-    fpu.last = LastInstruction { fop: 0x5C1, fcs: 0xABCD, fip: 0x1234_5678, fds: 0xB800, fdp: 0x0009_ABCD };
+    *fpu.last_mut() = LastInstruction { fop: 0x5C1, fcs: 0xABCD, fip: 0x1234_5678, fds: 0xB800, fdp: 0x0009_ABCD };
     let word = |image: &[u8], n: usize| u16::from_le_bytes([image[2 * n], image[2 * n + 1]]);
     let long = |image: &[u8], n: usize| u32::from(word(image, 2 * n)) | u32::from(word(image, 2 * n + 1)) << 16;
     let (sw, tw) = (6 << 11, 0x4FFF);
@@ -41,8 +41,8 @@ fn the_environment_in_its_four_layouts() {
     assert_eq!([3, 4, 5].map(|n| long(&image, n)), [0x1234_5678, 0x05C1_ABCD, 0x0009_ABCD]);
     assert_eq!(word(&image, 12), 0xB800);
     // Real mode has linear addresses: CS:IP is ABCD0h + 5678h, DS:DP is B8000h + ABCDh.
-    fpu.last.fip = 0x5678;
-    fpu.last.fdp = 0xABCD;
+    fpu.last_mut().fip = 0x5678;
+    fpu.last_mut().fdp = 0xABCD;
     let image = fpu.store_env(Layout::Real16);
     assert_eq!([3, 4, 5, 6].map(|n| word(&image, n)), [0x1348, 0xB5C1, 0x2BCD, 0xC000]);
     let image = fpu.store_env(Layout::Real32);

@@ -244,7 +244,7 @@ fn set_st(cpu: &mut Cpu, i: u8, value: u128) {
 
 fn read(system: &System, id: Id) -> u128 {
     let cpu = &system.cpu;
-    let last = &cpu.fpu.last;
+    let last = cpu.fpu.last();
     u128::from(match id {
         Id::General(i) => cpu.regs[i],
         Id::Pc | Id::Ip => cpu.rip,

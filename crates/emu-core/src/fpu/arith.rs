@@ -56,6 +56,19 @@ pub fn divr(a: F80, b: F80, ctl: Ctl) -> Out {
     div(b, a, ctl)
 }
 
+/// `a + b`, as a type.
+pub(crate) struct Add;
+/// `a - b`, as a type.
+pub(crate) struct Sub;
+/// `b - a`, as a type.
+pub(crate) struct SubR;
+/// `a × b`, as a type.
+pub(crate) struct Mul;
+/// `a / b`, as a type.
+pub(crate) struct Div;
+/// `b / a`, as a type.
+pub(crate) struct DivR;
+
 type Unpacked = (u16, i32, u64);
 
 #[inline]
@@ -111,12 +124,17 @@ fn mul_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
 
 #[inline]
 fn div_finite((sa, ea, ma): Unpacked, (sb, eb, mb): Unpacked, ctl: Ctl) -> Out {
-    let smaller = ma < mb;
-    let (q, rest) = div_128_64(ma, mb, smaller);
-    // The part below the quotient, as far as rounding needs it: nothing, less than one half, one half, or more.
+    let (q, lo) = quotient(ma, mb);
+    round(ctl, sa ^ sb, ea - eb + 16383 - i32::from(ma < mb), q, lo)
+}
+
+/// Quotient of two significands, with its top bit set, and what is below it as far as rounding needs it: nothing, less than
+/// one half, one half, or more.
+#[inline(never)]
+pub(super) fn quotient(ma: u64, mb: u64) -> (u64, u64) {
+    let (q, rest) = div_128_64(ma, mb, ma < mb);
     let other = mb - rest;
-    let lo = u64::from(rest >= other) << 63 | u64::from((rest != 0) & (rest != other));
-    round(ctl, sa ^ sb, ea - eb + 16383 - i32::from(smaller), q, lo)
+    (q, u64::from(rest >= other) << 63 | u64::from((rest != 0) & (rest != other)))
 }
 
 /// Quotient with its top bit set and remainder of `ma << 63` (or `<< 64` if `ma < mb`) by `mb`, whose top bits are
@@ -152,6 +170,13 @@ pub fn sqrt(a: F80, ctl: Ctl) -> Out {
     let (_, e, m) = a.unpack();
     // value = m·2^(e-16383-63); an odd exponent moves one bit into the radicand.
     let odd = (e - 16383) & 1;
+    let (root, lo) = root(m, odd as u32);
+    with_flags(round(ctl, 0, (e - 16383 - odd) / 2 + 16383, root, lo), pre)
+}
+
+/// Square root of a significand, with another bit before its point if `odd` is 1, and what is below it as for [`quotient`].
+#[inline(never)]
+pub(super) fn root(m: u64, odd: u32) -> (u64, u64) {
     let n = u128::from(m) << (63 + odd);
     let root = n.isqrt();
     let rest = n - root * root;
@@ -162,7 +187,7 @@ pub fn sqrt(a: F80, ctl: Ctl) -> Out {
     } else {
         1
     };
-    with_flags(round(ctl, 0, (e - 16383 - odd) / 2 + 16383, root as u64, lo), pre)
+    (root as u64, lo)
 }
 
 #[inline]

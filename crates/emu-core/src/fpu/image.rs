@@ -88,9 +88,9 @@ impl Fpu {
         self.cw = self.kept_control(get(0) as u16);
         self.set_status(get(1) as u16);
         self.set_tags(get(2) as u16);
-        self.last = match layout {
+        *self.last_mut() = match layout {
             Layout::Protected16 => LastInstruction {
-                fop: self.last.fop,
+                fop: self.last().fop,
                 fip: get(3).into(),
                 fcs: get(4) as u16,
                 fdp: get(5).into(),
@@ -166,7 +166,7 @@ impl Fpu {
         let (ip, dp) = (long(8), long(16));
         self.cw = self.kept_control(word(0));
         self.set_status(word(2));
-        self.last = LastInstruction {
+        *self.last_mut() = LastInstruction {
             fop: word(6) & 0x7ff,
             fip: offset(ip),
             fcs: selector(ip),
@@ -192,7 +192,7 @@ mod tests {
             fpu.load_exact(F80::new(0x3fff + n, 1 << 63 | u64::from(n)));
         }
         fpu.load_exact(F80::ZERO);
-        fpu.last = LastInstruction { fop: 0x5c1, fcs: 0x1b, fip: 0x1234_5678, fds: 0x23, fdp: 0x9abc_def0 };
+        *fpu.last_mut() = LastInstruction { fop: 0x5c1, fcs: 0x1b, fip: 0x1234_5678, fds: 0x23, fdp: 0x9abc_def0 };
         fpu
     }
 
@@ -207,11 +207,11 @@ mod tests {
     #[test]
     fn real_mode_keeps_linear_pointers() {
         let mut fpu = sample();
-        fpu.last = LastInstruction { fop: 0x123, fcs: 0x1234, fip: 0x5678, fds: 0xb800, fdp: 0x10 };
+        *fpu.last_mut() = LastInstruction { fop: 0x123, fcs: 0x1234, fip: 0x5678, fds: 0xb800, fdp: 0x10 };
         for layout in [Layout::Real16, Layout::Real32] {
             let mut back = Fpu::new();
             back.load_all(layout, &fpu.store_all(layout));
-            assert_eq!(back.last, LastInstruction { fop: 0x123, fcs: 0, fip: 0x1_79b8, fds: 0, fdp: 0xb8010 });
+            assert_eq!(back.last(), LastInstruction { fop: 0x123, fcs: 0, fip: 0x1_79b8, fds: 0, fdp: 0xb8010 });
             assert_eq!((back.status(), back.tags(), back.st(1)), (fpu.status(), fpu.tags(), fpu.st(1)));
         }
     }

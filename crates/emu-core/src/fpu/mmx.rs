@@ -13,7 +13,7 @@ impl Fpu {
     /// Writes MMn: the sign and exponent become all ones. Call [`Fpu::enter_mmx`] for the instruction as well.
     #[inline]
     pub fn set_mm(&mut self, n: u8, v: u64) {
-        self.regs[usize::from(n & 7)] = F80::new(0xffff, v);
+        self.write(usize::from(n & 7), F80::new(0xffff, v));
     }
 
     /// What every MMX instruction but EMMS does: TOP becomes 0 and all registers are in use.

@@ -11,9 +11,11 @@ pub mod f80;
 pub mod float;
 pub mod image;
 pub mod int;
+pub(crate) mod last;
 mod mmx;
 mod nan;
 mod ops;
+pub(crate) mod quick;
 pub mod rem;
 pub mod round;
 mod save;
@@ -23,6 +25,7 @@ pub mod trans;
 mod unit;
 
 pub use f80::F80;
+pub use last::LastInstruction;
 pub use ops::{Operand, Store};
 use round::{C1, Ctl};
 pub use unit::Unit;
@@ -34,23 +37,8 @@ pub const BUSY: u16 = 0x8000;
 /// The four condition codes.
 pub const CONDITION_CODES: u16 = 0x4700;
 
-/// Where the last non-control instruction and its memory operand were [SDM-1 8.1.8, 8.1.9].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LastInstruction {
-    /// Low 11 bits of the opcode: the low three of the first byte, then the ModRM byte.
-    pub fop: u16,
-    /// Code segment of the instruction.
-    pub fcs: u16,
-    /// Offset of the instruction.
-    pub fip: u64,
-    /// Segment of the memory operand.
-    pub fds: u16,
-    /// Offset of the memory operand.
-    pub fdp: u64,
-}
-
 /// The registers of the x87 unit, shared with MMX.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fpu {
     /// By physical number; ST(i) is `(top + i) & 7`.
     regs: [F80; 8],
@@ -62,11 +50,24 @@ pub struct Fpu {
     top: u8,
     /// One bit per physical register: set if it is not empty.
     used: u8,
-    /// The instruction and operand pointers.
-    pub last: LastInstruction,
+    /// One bit per physical register: set if it holds a normal number, empty or not. Follows from `regs`.
+    normal: u8,
+    /// The instruction and operand pointers, but for what `noted` has of them.
+    last: LastInstruction,
+    /// The last instruction, if a handler noted it.
+    noted: last::Noted,
     /// Which kind of unit it is.
     unit: Unit,
 }
+
+impl PartialEq for Fpu {
+    fn eq(&self, other: &Fpu) -> bool {
+        let key = |fpu: &Fpu| (fpu.regs, fpu.cw, fpu.sw, fpu.top, fpu.used, fpu.last(), fpu.unit);
+        key(self) == key(other)
+    }
+}
+
+impl Eq for Fpu {}
 
 impl Default for Fpu {
     fn default() -> Fpu {
@@ -78,14 +79,15 @@ impl Fpu {
     /// The unit after FNINIT, all registers zero.
     pub fn new() -> Fpu {
         let (last, unit) = (LastInstruction::default(), Unit::I387);
-        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, last, unit }
+        let noted = last::Noted::default();
+        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, normal: 0, last, noted, unit }
     }
 
     /// FNINIT: registers keep their contents, but are empty.
     pub fn init(&mut self) {
         let cw = self.kept_control(self.unit.initial_control());
         (self.cw, self.sw, self.top, self.used) = (cw, 0, 0, 0);
-        self.last = LastInstruction::default();
+        *self.last_mut() = LastInstruction::default();
     }
 
     /// The unit after power-up or RESET [SDM-3 table 10-1]: unlike FNINIT with CW 0040H, and registers +0, not empty. A

@@ -255,6 +255,13 @@ impl Fpu {
         }
     }
 
+    /// The end of a comparison of two numbers.
+    #[inline(always)]
+    pub(crate) fn settle_order(&mut self, order: core::cmp::Ordering) {
+        let out = Compared { order: Some(order), flags: 0 };
+        self.sw = self.sw & !(C0 | C1 | C2 | C3) | out.condition_codes();
+    }
+
     /// FCOM, FUCOM and their popping forms.
     #[inline]
     pub fn compare(&mut self, i: u8, quiet: bool, pops: u8) {

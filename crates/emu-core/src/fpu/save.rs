@@ -8,16 +8,18 @@ impl State for Fpu {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { regs, cw: _, sw, top, used, last, unit: _ } = self;
-        let LastInstruction { fop, fcs, fip, fds, fdp } = last;
+        let Self { regs, cw: _, sw, top, used, normal: _, last: _, noted: _, unit: _ } = self;
+        let LastInstruction { fop, fcs, fip, fds, fdp } = self.last();
         w.field(1, &regs.map(|r| (r.sign_exp, r.sig)));
         w.field(2, &(self.control(), *sw, *top, *used));
-        w.field(3, &(*fop, *fcs, *fip, *fds, *fdp));
+        w.field(3, &(fop, fcs, fip, fds, fdp));
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         let regs: [(u16, u64); 8] = r.field(1)?;
-        self.regs = regs.map(|(sign_exp, sig)| F80 { sign_exp, sig });
+        for (n, (sign_exp, sig)) in regs.into_iter().enumerate() {
+            self.write(n, F80 { sign_exp, sig });
+        }
         let cw: u16;
         (cw, self.sw, self.top, self.used) = r.field(2)?;
         self.cw = self.kept_control(cw);
@@ -25,7 +27,7 @@ impl State for Fpu {
             return Err(r.invalid("TOP is beyond 7"));
         }
         let (fop, fcs, fip, fds, fdp) = r.field(3)?;
-        self.last = LastInstruction { fop, fcs, fip, fds, fdp };
+        *self.last_mut() = LastInstruction { fop, fcs, fip, fds, fdp };
         Ok(())
     }
 }

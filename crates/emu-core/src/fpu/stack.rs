@@ -6,7 +6,7 @@ use super::{Fpu, compare};
 
 impl Fpu {
     #[inline]
-    fn physical(&self, i: u8) -> usize {
+    pub(super) fn physical(&self, i: u8) -> usize {
         usize::from(self.top.wrapping_add(i) & 7)
     }
 
@@ -26,8 +26,15 @@ impl Fpu {
     #[inline]
     pub fn set_st(&mut self, i: u8, v: F80) {
         let n = self.physical(i);
-        self.regs[n] = v;
+        self.write(n, v);
         self.used |= 1 << n;
+    }
+
+    /// Writes physical register `n`, and not whether it is in use.
+    #[inline]
+    pub(super) fn write(&mut self, n: usize, v: F80) {
+        self.regs[n & 7] = v;
+        self.normal = self.normal & !(1 << (n & 7)) | u8::from(v.is_normal()) << (n & 7);
     }
 
     /// Takes ST(0) off the stack.
@@ -49,7 +56,7 @@ impl Fpu {
     #[inline]
     pub(crate) fn push_unchecked(&mut self, v: F80) {
         self.top = self.top.wrapping_sub(1) & 7;
-        self.regs[usize::from(self.top)] = v;
+        self.write(usize::from(self.top), v);
         self.used |= 1 << self.top;
     }
 

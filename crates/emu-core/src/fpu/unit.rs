@@ -75,8 +75,8 @@ impl Fpu {
     /// The pointers as images show them.
     pub(super) fn shown_pointers(&self) -> LastInstruction {
         match self.unit {
-            Unit::WithoutSelectors => LastInstruction { fcs: 0, fds: 0, ..self.last },
-            _ => self.last,
+            Unit::WithoutSelectors => LastInstruction { fcs: 0, fds: 0, ..self.last() },
+            _ => self.last(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Fpu {
 
     /// Changes physical register `n`, and not whether it is empty.
     pub(crate) fn set_register(&mut self, n: usize, v: F80) {
-        self.regs[n & 7] = v;
+        self.write(n & 7, v);
     }
 
     /// Whether an exception asks for an interrupt.
@@ -177,7 +177,7 @@ mod tests {
         use super::super::image::Layout;
         for (unit, selectors) in [(Unit::I387, [0x1B, 0x23]), (Unit::WithoutSelectors, [0, 0])] {
             let mut fpu = Fpu::with_unit(unit);
-            fpu.last = LastInstruction { fop: 0, fcs: 0x1B, fip: 0x1234, fds: 0x23, fdp: 0x5678 };
+            *fpu.last_mut() = LastInstruction { fop: 0, fcs: 0x1B, fip: 0x1234, fds: 0x23, fdp: 0x5678 };
             let image = fpu.store_env(Layout::Protected32);
             assert_eq!((image[12], [image[16], image[24]]), (0x34, selectors));
             let mut image = [0; 160];

@@ -123,14 +123,14 @@ fn place(sys: &System, insn: &Instruction) -> (usize, u64) {
 #[inline]
 fn note_instruction(sys: &mut System) {
     let fip = sys.insn_ip();
-    let last = &mut sys.cpu.fpu.last;
-    (last.fip, last.fcs) = (fip, sys.cpu.seg[seg::CS].sel);
+    let fcs = sys.cpu.seg[seg::CS].sel;
+    let last = sys.cpu.fpu.last_mut();
+    (last.fip, last.fcs) = (fip, fcs);
 }
 
 #[inline]
 fn note_operand(sys: &mut System, s: usize, offset: u64) {
-    let last = &mut sys.cpu.fpu.last;
-    (last.fdp, last.fds) = (offset, sys.cpu.seg[s & 7].sel);
+    sys.cpu.fpu.note_operand(offset, sys.cpu.seg[s & 7].sel);
 }
 
 /// Ends a non-control instruction. Since the Pentium 4 the opcode is only kept of one that left an unmasked exception
@@ -139,7 +139,7 @@ fn note_operand(sys: &mut System, s: usize, offset: u64) {
 fn end(sys: &mut System, insn: &Instruction) -> Outcome {
     let failed = sys.cpu.fpu.exception_pending();
     if failed || sys.cpu.model.kind <= Kind::P6 {
-        sys.cpu.fpu.last.fop = opcode::opcode(insn);
+        sys.cpu.fpu.last_mut().fop = opcode::opcode(insn);
     }
     if failed && sys.cpu.cr0 & CR0_NE == 0 {
         sys.update_ferr();

@@ -1,20 +1,16 @@
-//! x87 loads, stores, arithmetic and comparisons.
+//! x87 instructions as handlers, all that can happen to them included.
 //!
-//! Handlers with a memory operand have a data slot behind them, the others use `imm`: the instruction's offset in the
-//! block in bits 15:0, its opcode word (FOP) in bits 31:16. The work itself is in functions of their own that are not
-//! inlined, as results too large for registers would keep a handler from ending in a tail call.
+//! The work itself is in functions of their own that are not inlined, as results too large for registers would keep a
+//! handler from ending in a tail call.
 
-use iced_x86::{Code, Instruction, OpKind, Register};
-
-use super::addr::{Addr, MemoryOperand, by_addr};
-use super::width::{Width, load, store};
+use super::super::addr::Addr;
+use super::super::width::{Width, load, store};
 use crate::System;
 use crate::cpu::bits::{CR0_EM, CR0_NE, CR0_TS};
-use crate::cpu::model::Kind;
 use crate::cpu::{Fault, LazyFlags, reg, seg};
-use crate::engine::{Builder, Handler, OpRef, next};
-use crate::exec::x87::opcode_word;
+use crate::engine::{OpRef, next};
 use crate::fpu::constants::Constant;
+use crate::fpu::last::opcode_of;
 use crate::fpu::round::{Ctl, Out};
 use crate::fpu::{F80, Fpu, Operand, arith, int};
 use crate::mem::Scalar;
@@ -38,26 +34,20 @@ fn refused(sys: &mut System, op: OpRef) -> bool {
     false
 }
 
-/// Keeps where the instruction is; `info` is its offset and opcode word.
+/// Keeps where the instruction is; `info` is what [`crate::fpu::last::info`] made.
 #[inline(always)]
-fn note(sys: &mut System, info: u32) {
-    let fip = sys.wrap_rip(sys.cpu.rip.wrapping_add(u64::from(info & 0xFFFF)));
-    let fcs = sys.cpu.seg[seg::CS].sel;
-    let last = &mut sys.cpu.fpu.last;
-    (last.fip, last.fcs) = (fip, fcs);
-    if sys.cpu.model.kind <= Kind::P6 {
-        last.fop = (info >> 16) as u16;
-    }
+pub(super) fn note(sys: &mut System, info: u32) {
+    let (base, fcs) = (sys.cpu.rip, sys.cpu.seg[seg::CS].sel);
+    sys.cpu.fpu.note(base, info, fcs);
 }
 
-/// Keeps where the memory operand is.
+/// Keeps where the instruction and its memory operand are.
 #[inline(always)]
-fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
+pub(super) fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
     note(sys, op.wide(1) as u32);
     let s = op.d() >> 2;
     let (fdp, fds) = (A::ea(sys, op), sys.cpu.seg[if s < 6 { s } else { seg::DS }].sel);
-    let last = &mut sys.cpu.fpu.last;
-    (last.fdp, last.fds) = (fdp, fds);
+    sys.cpu.fpu.note_operand(fdp, fds);
 }
 
 /// After the work: an unmasked exception keeps the opcode, and may go out on FERR#.
@@ -71,7 +61,7 @@ fn done(sys: &mut System, op: OpRef, info: u32) {
 #[cold]
 #[inline(never)]
 fn failed(sys: &mut System, op: OpRef, info: u32) {
-    sys.cpu.fpu.last.fop = (info >> 16) as u16;
+    sys.cpu.fpu.last_mut().fop = opcode_of(info);
     report(sys, op);
 }
 
@@ -90,18 +80,19 @@ fn report(sys: &mut System, op: OpRef) {
 }
 
 /// What an instruction does to the unit, given ST(i).
-trait Work {
+pub(super) trait Work {
     fn run(fpu: &mut Fpu, i: u8);
 }
 
 /// What an instruction does to the unit with the bits of its memory operand.
-trait MemoryWork {
+pub(super) trait MemoryWork {
     /// The operand as an integer of its size.
     type Bits: Width;
     fn run(fpu: &mut Fpu, bits: u64);
 }
 
-fn registers<W: Work>(sys: &mut System, op: OpRef) {
+#[inline(never)]
+pub(super) fn registers<W: Work>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
         return;
     }
@@ -111,7 +102,8 @@ fn registers<W: Work>(sys: &mut System, op: OpRef) {
     next!(sys, op)
 }
 
-fn memory<W: MemoryWork, A: Addr>(sys: &mut System, op: OpRef) {
+#[inline(never)]
+pub(super) fn memory<W: MemoryWork, A: Addr>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
         return;
     }
@@ -124,7 +116,8 @@ fn memory<W: MemoryWork, A: Addr>(sys: &mut System, op: OpRef) {
 }
 
 /// A store to memory; `a` is the number of pops.
-fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
+#[inline(never)]
+pub(super) fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
         return;
     }
@@ -150,7 +143,7 @@ fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
 const KEPT_BACK: u32 = 1 << 16;
 
 /// A conversion of ST(0) for memory.
-trait Storing {
+pub(super) trait Storing {
     type Bits: Width;
     /// Puts the bits into `scratch`; gives the exceptions and [`KEPT_BACK`].
     fn prepare(sys: &mut System) -> u32;
@@ -158,7 +151,7 @@ trait Storing {
 
 macro_rules! storing {
     ($($name:ident: $bits:ty, $prepare:expr;)*) => {$(
-        struct $name;
+        pub(super) struct $name;
         impl Storing for $name {
             type Bits = $bits;
             #[inline(never)]
@@ -180,15 +173,15 @@ storing! {
 }
 
 /// An operation with two operands, destination first.
-trait Operation {
+pub(super) trait Operation {
     fn apply(a: F80, b: F80, ctl: Ctl) -> Out;
 }
 
-struct M32<O>(O);
-struct M64<O>(O);
-struct St0Sti<O>(O);
-struct StiSt0<O>(O);
-struct StiSt0Pop<O>(O);
+pub(super) struct M32<O>(O);
+pub(super) struct M64<O>(O);
+pub(super) struct St0Sti<O>(O);
+pub(super) struct StiSt0<O>(O);
+pub(super) struct StiSt0Pop<O>(O);
 
 impl<O: Operation> MemoryWork for M32<O> {
     type Bits = u32;
@@ -229,8 +222,7 @@ impl<O: Operation> Work for StiSt0Pop<O> {
 
 macro_rules! operations {
     ($($name:ident = $f:path;)*) => {$(
-        struct $name;
-        impl Operation for $name {
+        impl Operation for arith::$name {
             #[inline(always)]
             fn apply(a: F80, b: F80, ctl: Ctl) -> Out {
                 $f(a, b, ctl)
@@ -250,7 +242,7 @@ operations! {
 
 macro_rules! work {
     ($($name:ident: $run:expr;)*) => {$(
-        struct $name;
+        pub(super) struct $name;
         impl Work for $name {
             #[inline(never)]
             fn run(fpu: &mut Fpu, i: u8) {
@@ -282,7 +274,7 @@ work! {
 
 macro_rules! memory_work {
     ($($name:ident: $bits:ty, $run:expr;)*) => {$(
-        struct $name;
+        pub(super) struct $name;
         impl MemoryWork for $name {
             type Bits = $bits;
             #[inline(never)]
@@ -307,7 +299,8 @@ memory_work! {
 }
 
 /// FCOMI and its kin.
-fn to_flags<const QUIET: bool, const POPS: u8>(sys: &mut System, op: OpRef) {
+#[inline(never)]
+pub(super) fn to_flags<const QUIET: bool, const POPS: u8>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
         return;
     }
@@ -323,7 +316,7 @@ fn compare_flags<const QUIET: bool, const POPS: u8>(fpu: &mut Fpu, i: u8) -> u32
     fpu.compare_flags(i, QUIET, POPS)
 }
 
-fn fldcw<A: Addr>(sys: &mut System, op: OpRef) {
+pub(super) fn fldcw<A: Addr>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
         return;
     }
@@ -336,7 +329,7 @@ fn fldcw<A: Addr>(sys: &mut System, op: OpRef) {
     next!(sys, op, 2)
 }
 
-fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
+pub(super) fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
     if sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0 && !refused(sys, op) {
         return;
     }
@@ -348,84 +341,11 @@ fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
 }
 
 /// FNSTSW AX: does not wait, and is no instruction that the pointers tell of.
-fn fnstsw_ax(sys: &mut System, op: OpRef) {
+pub(super) fn fnstsw_ax(sys: &mut System, op: OpRef) {
     if sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0 && !refused(sys, op) {
         return;
     }
     let sw = sys.cpu.fpu.status();
     u16::set(sys, reg::RAX, sw.into());
     next!(sys, op)
-}
-
-#[rustfmt::skip]
-fn memory_handler(code: Code, kind: super::addr::Kind) -> Option<Handler> {
-    use Code::*;
-    Some(match code {
-        Fadd_m32fp => by_addr!(kind, memory, M32<Add>), Fadd_m64fp => by_addr!(kind, memory, M64<Add>),
-        Fsub_m32fp => by_addr!(kind, memory, M32<Sub>), Fsub_m64fp => by_addr!(kind, memory, M64<Sub>),
-        Fsubr_m32fp => by_addr!(kind, memory, M32<SubR>), Fsubr_m64fp => by_addr!(kind, memory, M64<SubR>),
-        Fmul_m32fp => by_addr!(kind, memory, M32<Mul>), Fmul_m64fp => by_addr!(kind, memory, M64<Mul>),
-        Fdiv_m32fp => by_addr!(kind, memory, M32<Div>), Fdiv_m64fp => by_addr!(kind, memory, M64<Div>),
-        Fdivr_m32fp => by_addr!(kind, memory, M32<DivR>), Fdivr_m64fp => by_addr!(kind, memory, M64<DivR>),
-        Fld_m32fp => by_addr!(kind, memory, FldM32), Fld_m64fp => by_addr!(kind, memory, FldM64),
-        Fild_m16int => by_addr!(kind, memory, FildM16), Fild_m32int => by_addr!(kind, memory, FildM32),
-        Fcom_m32fp => by_addr!(kind, memory, FcomM32), Fcomp_m32fp => by_addr!(kind, memory, FcompM32),
-        Fcom_m64fp => by_addr!(kind, memory, FcomM64), Fcomp_m64fp => by_addr!(kind, memory, FcompM64),
-        Fst_m32fp | Fstp_m32fp => by_addr!(kind, to_memory, Single),
-        Fst_m64fp | Fstp_m64fp => by_addr!(kind, to_memory, Double),
-        Fist_m16int | Fistp_m16int => by_addr!(kind, to_memory, Integer16),
-        Fist_m32int | Fistp_m32int => by_addr!(kind, to_memory, Integer32),
-        Fild_m64int => by_addr!(kind, memory, FildM64), Fistp_m64int => by_addr!(kind, to_memory, Integer64),
-        Fldcw_m2byte => by_addr!(kind, fldcw), Fnstcw_m2byte => by_addr!(kind, fnstcw),
-        _ => return None,
-    })
-}
-
-#[rustfmt::skip]
-fn register_handler(code: Code) -> Option<Handler> {
-    use Code::*;
-    Some(match code {
-        Fadd_st0_sti => registers::<St0Sti<Add>>, Fadd_sti_st0 => registers::<StiSt0<Add>>,
-        Fsub_st0_sti => registers::<St0Sti<Sub>>, Fsub_sti_st0 => registers::<StiSt0<Sub>>,
-        Fsubr_st0_sti => registers::<St0Sti<SubR>>, Fsubr_sti_st0 => registers::<StiSt0<SubR>>,
-        Fmul_st0_sti => registers::<St0Sti<Mul>>, Fmul_sti_st0 => registers::<StiSt0<Mul>>,
-        Fdiv_st0_sti => registers::<St0Sti<Div>>, Fdiv_sti_st0 => registers::<StiSt0<Div>>,
-        Fdivr_st0_sti => registers::<St0Sti<DivR>>, Fdivr_sti_st0 => registers::<StiSt0<DivR>>,
-        Faddp_sti_st0 => registers::<StiSt0Pop<Add>>, Fmulp_sti_st0 => registers::<StiSt0Pop<Mul>>,
-        Fsubp_sti_st0 => registers::<StiSt0Pop<Sub>>, Fsubrp_sti_st0 => registers::<StiSt0Pop<SubR>>,
-        Fdivp_sti_st0 => registers::<StiSt0Pop<Div>>, Fdivrp_sti_st0 => registers::<StiSt0Pop<DivR>>,
-        Fld_sti => registers::<FldSti>, Fst_sti => registers::<FstSti>, Fstp_sti => registers::<FstpSti>,
-        Fxch_st0_sti => registers::<Fxch>,
-        Fchs => registers::<Negate>, Fabs => registers::<Magnitude>, Fsqrt => registers::<Root>,
-        Fcom_st0_sti => registers::<Fcom>, Fcomp_st0_sti => registers::<Fcomp>, Fcompp => registers::<CompareBoth>,
-        Fucom_st0_sti => registers::<Fucom>, Fucomp_st0_sti => registers::<Fucomp>, Fucompp => registers::<QuietCompareBoth>,
-        Fld1 => registers::<LoadOne>, Fldz => registers::<LoadZero>, Frndint => registers::<RoundToInt>,
-        Fcomi_st0_sti => to_flags::<false, 0>, Fcomip_st0_sti => to_flags::<false, 1>,
-        Fucomi_st0_sti => to_flags::<true, 0>, Fucomip_st0_sti => to_flags::<true, 1>,
-        Fnstsw_AX => fnstsw_ax,
-        _ => return None,
-    })
-}
-
-/// ST(i) of the operand that is not ST(0).
-fn st_i(insn: &Instruction) -> u8 {
-    let number = |r: Register| if r.is_st() { r.number() as u8 } else { 0 };
-    (0..insn.op_count()).map(|n| number(insn.op_register(n))).max().unwrap_or(0)
-}
-
-/// Lowers `insn` if it is one of those above.
-pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
-    let info = u32::from(opcode_word(insn)) << 16 | u32::from(b.offset);
-    if insn.op_count() == 0 || insn.op0_kind() != OpKind::Memory {
-        let Some(run) = register_handler(insn.code()) else { return false };
-        b.op(run, [st_i(insn), 0, 0, 0], info);
-        return true;
-    }
-    let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
-    let Some(run) = memory_handler(insn.code(), m.kind) else { return false };
-    use Code::{Fistp_m16int, Fistp_m32int, Fistp_m64int, Fstp_m32fp, Fstp_m64fp};
-    let pops = matches!(insn.code(), Fstp_m32fp | Fstp_m64fp | Fistp_m16int | Fistp_m32int | Fistp_m64int);
-    b.op(run, [u8::from(pops), m.b, m.c, m.d], m.imm);
-    b.wide(info.into());
-    true
 }

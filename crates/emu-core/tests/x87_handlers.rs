@@ -1,0 +1,198 @@
+//! Random x87 programs, run in three ways that a guest must not be able to tell apart: whole, so that handlers and pairs of
+//! them run; a tick at a time, so that every pair is cut; and with a breakpoint armed, which makes the machine execute
+//! everything from its decoded form.
+
+use emu_core::bus::rig::TestRng;
+use emu_core::cpu::model::Kind;
+use emu_core::cpu::{Model, Segment, TableRegister, bits, seg};
+use emu_core::mem::Target;
+use emu_core::{Bus, ClockRate, PhysMem, System};
+
+const IDT: u64 = 0x1000;
+const HANDLER: u64 = 0x2000;
+const CODE: u64 = 0x3000;
+const DATA: u64 = 0x5000;
+const DATA_LEN: usize = 0x200;
+const STACK: u64 = 0x8000;
+const RAM: u64 = 0x10_0000;
+/// Instructions of a program.
+const LENGTH: usize = 24;
+
+/// A machine in flat 32-bit code, whose exceptions all halt it; without handlers if `decoded`.
+fn machine(kind: Kind, decoded: bool) -> System {
+    let mut mem = PhysMem::new(RAM, 0).unwrap();
+    mem.map(0, RAM, Target::Pool(0));
+    for vector in 0..32 {
+        mem.write(IDT + 8 * vector, &(HANDLER & 0xffff | 8 << 16 | 0x8e00 << 32).to_le_bytes());
+    }
+    mem.write(0x808, &0x00cf_9b00_0000_ffffu64.to_le_bytes());
+    mem.write(HANDLER, &[0xf4]);
+    let mut sys = System::new(Model::new(kind), mem, Bus::new(ClockRate::DEFAULT, 1));
+    sys.reset();
+    sys.cpu.cr0 |= 1 | bits::CR0_NE;
+    sys.cpu.refresh_segments();
+    sys.cpu.set_segment(seg::CS, Segment::from_descriptor(8, 0xffff, 0x00cf_9b00));
+    for s in [seg::ES, seg::SS, seg::DS, seg::FS, seg::GS] {
+        sys.cpu.set_segment(s, Segment::from_descriptor(16, 0xffff, 0x00cf_9300));
+    }
+    sys.cpu.gdtr = TableRegister { base: 0x800, limit: 0xf };
+    sys.cpu.idtr = TableRegister { base: IDT, limit: 0xff };
+    if decoded {
+        (sys.cpu.dr[0], sys.cpu.dr[7]) = (0xf_0000, 1);
+    }
+    sys.cpu.refresh_mode();
+    sys
+}
+
+/// What a program begins with.
+struct Start {
+    code: Vec<u8>,
+    data: Vec<u8>,
+    control: u16,
+    status: u16,
+    used: u8,
+    registers: [(u16, u64); 8],
+}
+
+fn pick<T: Copy>(rng: &mut TestRng, of: &[T]) -> T {
+    of[rng.next() as usize % of.len()]
+}
+
+/// A significand that often lies at a boundary of rounding.
+fn significand(rng: &mut TestRng) -> u64 {
+    let any = rng.next() | 1 << 63;
+    match rng.next() % 8 {
+        0 => 1 << 63,
+        1 => u64::MAX,
+        2 => any >> 40 << 40,
+        3 => any >> 11 << 11 | 0x400,
+        4 => (any >> 11 << 11 | 0x400).wrapping_sub(1),
+        5 => any >> 40 << 40 | 1 << 39,
+        _ => any,
+    }
+}
+
+fn register(rng: &mut TestRng) -> (u16, u64) {
+    let sign = (rng.next() as u16 & 1) << 15;
+    let near = rng.next() as u16 % 16;
+    match rng.next() % 16 {
+        0 => (sign, 0),
+        1 => pick(
+            rng,
+            &[(0x7fff, 1 << 63), (0xffff, 3 << 62), (0x7fff, 5 << 61), (0x4000, 1), (0, 1), (0x8000, 1 << 63)],
+        ),
+        2 => (
+            sign | pick(rng, &[0x3c01, 0x43fe, 0x3f81, 0x407e, 1, 0x7ffe_u16]).wrapping_add(near).wrapping_sub(8)
+                & 0x7fff,
+            significand(rng),
+        ),
+        _ => (sign | (0x3ff8 + near), significand(rng)),
+    }
+}
+
+/// A number of a narrow format, mostly of ordinary size.
+fn narrow(rng: &mut TestRng) -> [u8; 8] {
+    let v = register(rng);
+    let double = f64::from_bits(u64::from(v.0 >> 15) << 63 | (0x3fb + rng.next() % 9) << 52 | v.1 << 1 >> 12);
+    match rng.next() % 8 {
+        0 => 0u64.to_le_bytes(),
+        1 => rng.next().to_le_bytes(),
+        2 | 3 => {
+            let bits = (double as f32).to_bits().to_le_bytes();
+            core::array::from_fn(|i| bits[i % 4])
+        }
+        _ => double.to_le_bytes(),
+    }
+}
+
+/// Exchanges and loads of registers come often, as compiled code has them, and pairs begin with them.
+fn instruction(rng: &mut TestRng, out: &mut Vec<u8>) {
+    let i = rng.next() as u8 & 7;
+    match rng.next() % 8 {
+        0 => out.extend([0xd9, 0xc8 | i]),
+        1 => out.extend([0xd9, 0xc0 | i]),
+        2 => out.extend([pick(rng, &[0xd8, 0xdc, 0xde]), 0xc0 | pick(rng, &[0, 1, 4, 5, 6, 7]) << 3 | i]),
+        3 => out.extend([pick(rng, &[0xd9, 0xdd]), 0x43, rng.next() as u8 & 0x78]),
+        4 => out.extend([pick(rng, &[0xd8, 0xdc]), 0x43 | (rng.next() as u8 & 7) << 3, rng.next() as u8 & 0x78]),
+        5 => out.extend([pick(rng, &[0xd9, 0xdd, 0xdb]), 0x5b, rng.next() as u8 & 0x78]),
+        6 => out.extend([pick(rng, &[0xd9, 0xdb, 0xdd, 0xdf]), 0xc0 | rng.next() as u8 & 0x3f]),
+        // FNSAVE and the like now and then, with their images in the data.
+        _ => out.extend([0xd8 | rng.next() as u8 & 7, 0x43 | (rng.next() as u8 & 7) << 3, rng.next() as u8 & 0x7f]),
+    }
+}
+
+fn start(rng: &mut TestRng) -> Start {
+    let mut code = Vec::new();
+    (0..LENGTH).for_each(|_| instruction(rng, &mut code));
+    code.push(0xf4);
+    let any = rng.next() as u16;
+    let mask = pick(rng, &[0x3f, 0x3f, 0x3f, 0x3f, 0x1f, any & 0x3f]);
+    Start {
+        code,
+        data: (0..DATA_LEN / 8).flat_map(|_| narrow(rng)).collect(),
+        control: mask | pick(rng, &[0x300, 0x300, 0x300, 0x200, 0x200, any & 0xf00]),
+        status: rng.next() as u16 & 0x7f20 & if mask == 0x3f { 0x7fff } else { 0x7f00 },
+        used: pick(rng, &[0xf, 0x3f, 0xf0, 0xff, any as u8]),
+        registers: core::array::from_fn(|_| register(rng)),
+    }
+}
+
+fn prepare(sys: &mut System, start: &Start) {
+    sys.mem.write(CODE, &start.code);
+    sys.mem.write(DATA, &start.data);
+    let mut image = [0; 160];
+    image[..2].copy_from_slice(&start.control.to_le_bytes());
+    image[2..4].copy_from_slice(&start.status.to_le_bytes());
+    image[4] = start.used;
+    for (slot, (sign_exp, sig)) in image[32..].chunks_exact_mut(16).zip(start.registers) {
+        slot[..8].copy_from_slice(&sig.to_le_bytes());
+        slot[8..10].copy_from_slice(&sign_exp.to_le_bytes());
+    }
+    let cpu = &mut sys.cpu;
+    cpu.fpu.fxrstor(false, &image);
+    cpu.regs[..16].copy_from_slice(&[7; 16]);
+    (cpu.regs[3], cpu.regs[4], cpu.rip) = (DATA + 0x40, STACK, CODE);
+    cpu.set_eflags(2);
+    cpu.activity = emu_core::cpu::Activity::Running;
+}
+
+/// Everything that a program can have changed.
+fn seen(sys: &System) -> (emu_core::fpu::Fpu, [u64; 16], u64, u32, Vec<u8>) {
+    let mut data = vec![0; DATA_LEN];
+    sys.mem.read(DATA, &mut data);
+    (sys.cpu.fpu.clone(), core::array::from_fn(|i| sys.cpu.regs[i]), sys.cpu.rip, sys.cpu.eflags(), data)
+}
+
+fn check(kind: Kind, seed: u64, programs: u32) {
+    let mut rng = TestRng(seed);
+    let (mut whole, mut cut, mut decoded) = (machine(kind, false), machine(kind, false), machine(kind, true));
+    for n in 0..programs {
+        let start = start(&mut rng);
+        for sys in [&mut whole, &mut cut, &mut decoded] {
+            prepare(sys, &start);
+        }
+        // Up to a point between two instructions, then on to the HLT.
+        let first = rng.next() % LENGTH as u64;
+        let text = || format!("{kind:?} program {n}, code {:02x?}, control {:x}", start.code, start.control);
+        for ticks in [first, LENGTH as u64 + 8] {
+            let end = whole.now() + ticks;
+            whole.run(end);
+            for _ in 0..ticks {
+                for sys in [&mut cut, &mut decoded] {
+                    let end = sys.now() + 1;
+                    sys.run(end);
+                }
+                assert_eq!(cut.cpu.fpu, decoded.cpu.fpu, "before {:x}: {}", cut.cpu.rip, text());
+            }
+            assert_eq!(seen(&cut), seen(&decoded), "handlers: {}", text());
+            assert_eq!(seen(&whole), seen(&cut), "cut: {}", text());
+        }
+    }
+}
+
+#[test]
+fn handlers_do_what_decoded_forms_do() {
+    check(Kind::P6, 1, 6_000);
+    check(Kind::X64V1, 2, 6_000);
+    check(Kind::I80386, 3, 2_000);
+}
