@@ -44,6 +44,16 @@ fn carry_word(vector: u64, bits: u32) -> u32 {
     }
 }
 
+/// The carry word of a vector of the carries that come into each bit, on operands of less than 64 bits.
+#[inline(always)]
+fn carries_in(vector: u64, bits: u32) -> u32 {
+    match bits {
+        8 => ((vector << 23) as u32) & (CF_BIT | PO_BIT) | ((vector >> 1) as u32) & AF_BIT,
+        16 => ((vector << 15) as u32) & (CF_BIT | PO_BIT) | ((vector >> 1) as u32) & AF_BIT,
+        _ => ((vector >> 1) as u32) & CARRIES,
+    }
+}
+
 impl LazyFlags {
     /// After `r = a + b (+ carry)`, on operands of `bits` bits.
     #[inline(always)]
@@ -59,6 +69,20 @@ impl LazyFlags {
         self.aux = carry_word((!a & b) | (!(a ^ b) & r), bits);
     }
 
+    /// As [`Self::set_add`], where `a` and `b` are zero-extended and `r` is their whole sum, whose carries XOR tells: cheaper.
+    #[inline(always)]
+    pub(crate) fn set_sum(&mut self, a: u64, b: u64, r: u64, bits: u32) {
+        self.res = sign_extend(r, bits);
+        self.aux = if bits < 64 { carries_in(a ^ b ^ r, bits) } else { carry_word((a & b) | ((a | b) & !r), bits) };
+    }
+
+    /// As [`Self::set_sub`], where `a` and `b` are zero-extended and `r` is their whole difference.
+    #[inline(always)]
+    pub(crate) fn set_difference(&mut self, a: u64, b: u64, r: u64, bits: u32) {
+        self.res = sign_extend(r, bits);
+        self.aux = if bits < 64 { carries_in(a ^ b ^ r, bits) } else { carry_word((!a & b) | (!(a ^ b) & r), bits) };
+    }
+
     /// After a logical operation: CF = OF = AF = 0.
     #[inline(always)]
     pub fn set_logic(&mut self, r: u64, bits: u32) {
@@ -66,14 +90,14 @@ impl LazyFlags {
         self.aux = 0;
     }
 
-    /// After INC or DEC: as [`Self::set_add`] or [`Self::set_sub`] of 1, but CF stays.
+    /// After INC or DEC: as [`Self::set_sum`] or [`Self::set_difference`] of 1, but CF stays.
     #[inline(always)]
     pub fn set_inc_dec(&mut self, a: u64, r: u64, bits: u32, dec: bool) {
         let carry = self.aux & CF_BIT;
         if dec {
-            self.set_sub(a, 1, r, bits);
+            self.set_difference(a, 1, r, bits);
         } else {
-            self.set_add(a, 1, r, bits);
+            self.set_sum(a, 1, r, bits);
         }
         // Replacing CF must keep OF = CF ^ PO as it is.
         let flip = (self.aux & CF_BIT) ^ carry;
@@ -226,6 +250,13 @@ mod tests {
                 if c == 0 || bits == 8 {
                     assert_eq!(f.bits() & mask, by_definition(a, b, c, false) & mask, "{a} + {b} + {c}, {bits}");
                 }
+                let (sum, difference) = (wa.wrapping_add(wb).wrapping_add(wc), wa.wrapping_sub(wb).wrapping_sub(wc));
+                let mut quick = LazyFlags::default();
+                quick.set_sum(wa, wb, sum, bits);
+                assert_eq!((quick.res, quick.aux), (f.res, f.aux), "{a} + {b} + {c}, {bits}");
+                quick.set_difference(wa, wb, difference, bits);
+                f.set_sub(wa, wb, difference, bits);
+                assert_eq!((quick.res, quick.aux), (f.res, f.aux), "{a} - {b} - {c}, {bits}");
                 f.set_sub(wa, wb, wa.wrapping_sub(wb).wrapping_sub(wc), bits);
                 if c == 0 || bits == 8 {
                     assert_eq!(f.bits() & mask, by_definition(a, b, c, true) & mask, "{a} - {b} - {c}, {bits}");

@@ -4,7 +4,7 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
-use super::op::{Edge, Handler, Landing, Op, OpRef, Slot, Wide};
+use super::op::{Edge, Handler, Landing, Op, OpRef, REGISTERS, Slot, Wide};
 use super::{ColdInsn, NONE, chain, front};
 use crate::System;
 use crate::cpu::model::Kind;
@@ -101,6 +101,12 @@ impl<'a> Builder<'a> {
     /// Appends an op.
     pub(crate) fn op(&mut self, run: Handler, [a, b, c, d]: [u8; 4], imm: u32) {
         self.slots.push(Slot { op: Op { run, a, b, c, d, imm } });
+    }
+
+    /// Appends an op whose first three fields are those of registers: handlers read them by [`OpRef::ra`] and its kin.
+    pub(crate) fn registers_op(&mut self, run: Handler, fields: [u8; 4], imm: u32) {
+        assert!(fields[..3].iter().all(|&f| usize::from(f) < REGISTERS), "a field is that of a register");
+        self.op(run, fields, imm);
     }
 
     /// Appends 64 bits of operand for the op before.
@@ -501,16 +507,16 @@ fn decode_i8086(model: &Model, bytes: &[u8], firmware: bool, insns: &mut [Instru
 }
 
 /// Which instructions set flags that nobody can see: a later one overwrites them, and nothing between can stop the chain.
-fn unseen_flags(insns: &[Instruction]) -> [bool; MAX_INSNS] {
+fn unseen_flags(insns: &[Instruction], model: &Model) -> [bool; MAX_INSNS] {
     let mut unseen = [false; MAX_INSNS];
     let mut live = u32::MAX;
     for (i, insn) in insns.iter().enumerate().rev() {
-        if exec::hot::is_quiet(insn) {
-            let modified = insn.rflags_modified();
-            unseen[i] = modified != 0 && live & modified == 0;
-            live = live & !modified | insn.rflags_read();
-        } else {
-            live = u32::MAX;
+        match exec::hot::quiet(insn, model) {
+            Some(q) => {
+                unseen[i] = q.changes != 0 && live & q.changes == 0;
+                live = live & !q.replaces | q.reads;
+            }
+            None => live = u32::MAX,
         }
     }
     unseen
@@ -519,7 +525,7 @@ fn unseen_flags(insns: &[Instruction]) -> [bool; MAX_INSNS] {
 /// Lowers what was decoded.
 pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
     let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH);
-    let unseen = if fast { unseen_flags(insns) } else { [false; MAX_INSNS] };
+    let unseen = if fast { unseen_flags(insns, &b.model) } else { [false; MAX_INSNS] };
     let (mut at, mut stale, mut i) = (0, 0, 0);
     while let Some(insn) = insns.get(i) {
         b.offset = at as u16;
@@ -561,8 +567,11 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         if !(special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
-        let modified = insn.rflags_modified();
-        stale = if unseen[i] { stale | modified } else { stale & !modified };
+        stale = match exec::hot::quiet(insn, &b.model) {
+            Some(q) if unseen[i] => stale | q.changes,
+            Some(q) => stale & !q.replaces,
+            None => stale & !insn.rflags_modified(),
+        };
         (at, i) = (at + insn.len(), i + 1);
     }
 }

@@ -17,6 +17,9 @@ use crate::System;
 /// Runs one op, and with it the rest of the chain.
 pub(crate) type Handler = fn(&mut System, OpRef);
 
+/// What a register field of an op stays below: the length of `Cpu::regs`, so that no handler tests it.
+pub(super) const REGISTERS: usize = 32;
+
 /// One op.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
@@ -100,6 +103,27 @@ impl OpRef {
     pub(crate) fn imm(self) -> u32 {
         // SAFETY: as above.
         unsafe { (*(*self.0).get()).op.imm }
+    }
+    /// Field `a` of an op made by [`super::Builder::registers_op`]: a register's.
+    #[inline(always)]
+    pub(crate) fn ra(self) -> usize {
+        // SAFETY: that function refuses larger fields, and nobody changes an op's fields.
+        unsafe { core::hint::assert_unchecked(self.a() < REGISTERS) };
+        self.a()
+    }
+    /// As [`Self::ra`], field `b`.
+    #[inline(always)]
+    pub(crate) fn rb(self) -> usize {
+        // SAFETY: as for `ra`.
+        unsafe { core::hint::assert_unchecked(self.b() < REGISTERS) };
+        self.b()
+    }
+    /// As [`Self::ra`], field `c`.
+    #[inline(always)]
+    pub(crate) fn rc(self) -> usize {
+        // SAFETY: as for `ra`.
+        unsafe { core::hint::assert_unchecked(self.c() < REGISTERS) };
+        self.c()
     }
     /// The edge in slot `n` behind this op.
     #[inline(always)]

@@ -2,8 +2,8 @@
 //!
 //! This is one of the modules that may use `unsafe`: a [`HostPage`] is a pointer that the TLB keeps. Its invariant: the
 //! pool is mapped once, at construction, and neither moves nor shrinks while the machine lives; a `HostPage` is only made
-//! by [`Pool::host_page`], for a page that lies wholly inside the pool; and accesses through it stay inside that page,
-//! which its users prove with the one compare of the TLB (they hand in the offset within the page, masked). All accesses
+//! by [`Pool::host_page`], for a page that lies wholly inside the pool; and accesses through it, or through the
+//! [`LinearPage`] made of it, stay inside that page, which its users prove with the one compare of the TLB. All accesses
 //! happen on the machine's one thread. Values in guest memory are little-endian, whatever the host is.
 #![allow(unsafe_code, reason = "guest RAM is reached through raw pointers that the TLB caches")]
 
@@ -42,19 +42,11 @@ scalars!(u8, u16, u32, u64);
 pub struct HostPage(*mut u8);
 
 impl HostPage {
-    /// A page that no access may use: the TLB's empty entries hold it, and never match.
-    pub(crate) const NONE: HostPage = HostPage(core::ptr::null_mut());
-
-    /// Whether this is [`Self::NONE`].
-    pub(crate) fn is_none(self) -> bool {
-        self.0.is_null()
-    }
-
     /// Reads at `addr`'s offset in the page. The caller has checked that the access does not leave the page.
     #[inline(always)]
     pub(crate) fn read<T: Scalar>(self, addr: u64) -> T {
         let offset = (addr & (PAGE_SIZE - 1)) as usize;
-        debug_assert!(!self.0.is_null() && offset as u64 + T::SIZE <= PAGE_SIZE);
+        debug_assert!(offset as u64 + T::SIZE <= PAGE_SIZE);
         // SAFETY: a matching TLB entry's page lies wholly in the pool, and the access in the page (module invariant).
         unsafe { self.0.add(offset).cast::<T>().read_unaligned() }.le()
     }
@@ -72,9 +64,15 @@ impl HostPage {
     #[inline(always)]
     pub(crate) fn write<T: Scalar>(self, addr: u64, v: T) {
         let offset = (addr & (PAGE_SIZE - 1)) as usize;
-        debug_assert!(!self.0.is_null() && offset as u64 + T::SIZE <= PAGE_SIZE);
+        debug_assert!(offset as u64 + T::SIZE <= PAGE_SIZE);
         // SAFETY: as for `read`; only entries with the write tag reach here, so the page is writable RAM.
         unsafe { self.0.add(offset).cast::<T>().write_unaligned(v.le()) }
+    }
+
+    /// The page seen from linear addresses: what reaches it by those of the page at `page_lin`.
+    #[inline]
+    pub(crate) fn seen_from(self, page_lin: u64) -> LinearPage {
+        LinearPage(self.0.wrapping_sub(page_lin as usize))
     }
 
     /// Copies `len` bytes forward from `from` to `to`, byte by byte in effect: overlap repeats the pattern, as MOVSB does.
@@ -115,6 +113,35 @@ impl HostPage {
     }
 }
 
+/// A page of the pool, less the linear address that it has: the host address of a byte is the sum of the two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinearPage(*mut u8);
+
+impl LinearPage {
+    /// Leads nowhere: for entries that never match.
+    pub(crate) const NONE: LinearPage = LinearPage(core::ptr::null_mut());
+
+    /// Reads at linear address `lin`. The caller has checked that the whole access lies in the page.
+    #[inline(always)]
+    pub(crate) fn read<T: Scalar>(self, lin: u64) -> T {
+        // SAFETY: a matching TLB entry's page lies wholly in the pool, and the access in the page (module invariant).
+        unsafe { self.0.wrapping_add(lin as usize).cast::<T>().read_unaligned() }.le()
+    }
+
+    /// Writes at linear address `lin`. The caller has checked that the whole access lies in the page.
+    #[inline(always)]
+    pub(crate) fn write<T: Scalar>(self, lin: u64, v: T) {
+        // SAFETY: as for `read`; only entries with the write tag reach here, so the page is writable RAM.
+        unsafe { self.0.wrapping_add(lin as usize).cast::<T>().write_unaligned(v.le()) }
+    }
+
+    /// The page itself, whose linear address is `page_lin`.
+    #[inline]
+    pub(crate) fn host(self, page_lin: u64) -> HostPage {
+        HostPage(self.0.wrapping_add(page_lin as usize))
+    }
+}
+
 /// The host memory of a machine: one zeroed mapping whose pages cost nothing until they are touched.
 pub(crate) struct Pool {
     #[cfg(not(target_arch = "wasm32"))]
@@ -135,6 +162,8 @@ impl core::fmt::Debug for Pool {
 unsafe impl Send for Pool {}
 // SAFETY: a `HostPage` is only dereferenced by the machine that owns the pool (see above).
 unsafe impl Send for HostPage {}
+// SAFETY: the same page, seen from another address.
+unsafe impl Send for LinearPage {}
 
 impl Pool {
     /// A pool of `len` zero bytes; `None` if the host can't give that much.

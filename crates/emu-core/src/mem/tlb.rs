@@ -1,14 +1,16 @@
 //! The translation cache of data accesses: linear page to host page.
 //!
-//! Direct-mapped, one half for supervisor and one for user accesses. An entry has a tag for reads and one for writes; a tag
+//! Direct-mapped, one table for supervisor and one for user accesses. An entry has a tag for reads and one for writes; a tag
 //! that is not page-aligned never matches. Whatever must not happen silently (a write to decoded code, to ROM, to a clean
 //! page; any access to a device) simply has no tag, and takes the slow path. The one compare uses the access's last byte, so
 //! that an access which leaves its page does not match either.
 
-use super::ram::{HostPage, Scalar};
+use core::marker::PhantomData;
+
+use super::ram::{HostPage, LinearPage, Scalar};
 use super::{PAGE_SHIFT, PAGE_SIZE};
 
-/// Entries of each half.
+/// Entries of each table.
 const ENTRIES: usize = 2048;
 const NO_TAG: u64 = 1;
 const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
@@ -17,57 +19,99 @@ const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
 struct Entry {
     read: u64,
     write: u64,
-    page: HostPage,
-    /// Pool page number, and in the top bit whether the page is global.
+    page: LinearPage,
+    /// Pool page number, and in the top bit whether the page is global; [`NOTHING`] if there is no page.
     info: u64,
 }
 
-const EMPTY: Entry = Entry { read: NO_TAG, write: NO_TAG, page: HostPage::NONE, info: 0 };
 const GLOBAL: u64 = 1 << 63;
+const NOTHING: u64 = u64::MAX;
+const EMPTY: Entry = Entry { read: NO_TAG, write: NO_TAG, page: LinearPage::NONE, info: NOTHING };
+
+/// Entries by the low bits of their page number.
+type Table = Box<[Entry; ENTRIES]>;
+
+fn empty_table() -> Table {
+    // By way of a vector: on the stack it would be too large.
+    let Ok(table) = vec![EMPTY; ENTRIES].into_boxed_slice().try_into() else { unreachable!("it has that length") };
+    table
+}
 
 /// The data TLB of one CPU.
 #[derive(Debug)]
 pub(crate) struct Tlb {
-    entries: Box<[Entry; 2 * ENTRIES]>,
-    /// 0 for supervisor accesses, `ENTRIES` for user accesses.
-    half: usize,
-    /// Slots that have been filled since the last flush, so that a flush costs what was used.
+    /// The table of the selected privilege, and the other one.
+    entries: Table,
+    others: Table,
+    /// The selected privilege is that of a user.
+    user: bool,
+    /// Slots that have been filled since the last flush, so that a flush costs what was used; those of the user's table
+    /// with [`USER_SLOT`].
     filled: Vec<u16>,
 }
 
+const USER_SLOT: u16 = 1 << 15;
+
 impl Default for Tlb {
     fn default() -> Self {
-        let entries = vec![EMPTY; 2 * ENTRIES].into_boxed_slice();
-        // The length is right by construction; an empty fallback can't happen.
-        let entries = entries.try_into().unwrap_or_else(|_| Box::new([EMPTY; 2 * ENTRIES]));
-        Tlb { entries, half: 0, filled: Vec::new() }
+        Tlb { entries: empty_table(), others: empty_table(), user: false, filled: Vec::new() }
+    }
+}
+
+#[inline(always)]
+fn slot_of(lin: u64) -> usize {
+    (lin >> PAGE_SHIFT) as usize & (ENTRIES - 1)
+}
+
+/// The page of the last byte of an access at `lin`.
+#[inline(always)]
+fn tag_of<T: Scalar>(lin: u64) -> u64 {
+    lin.wrapping_add(T::SIZE - 1) & PAGE_MASK
+}
+
+/// Where a read-modify-write may read and write.
+pub(crate) struct Place<T> {
+    page: LinearPage,
+    lin: u64,
+    value: PhantomData<T>,
+}
+
+impl<T: Scalar> Place<T> {
+    /// The value there.
+    #[inline(always)]
+    pub(crate) fn read(&self) -> T {
+        self.page.read(self.lin)
+    }
+
+    /// Replaces it.
+    #[inline(always)]
+    pub(crate) fn write(&self, v: T) {
+        self.page.write(self.lin, v);
     }
 }
 
 impl Tlb {
-    /// Selects the half for accesses of this privilege.
+    /// Selects the table for accesses of this privilege.
     #[inline]
     pub(crate) fn set_user(&mut self, user: bool) {
-        self.half = if user { ENTRIES } else { 0 };
-    }
-
-    #[inline(always)]
-    fn slot(&self, lin: u64) -> usize {
-        (((lin >> PAGE_SHIFT) as usize & (ENTRIES - 1)) | self.half) & (2 * ENTRIES - 1)
+        if self.user != user {
+            self.user = user;
+            core::mem::swap(&mut self.entries, &mut self.others);
+        }
     }
 
     /// Reads if the page is here.
     #[inline(always)]
     pub(crate) fn read<T: Scalar>(&self, lin: u64) -> Option<T> {
-        let e = &self.entries[self.slot(lin)];
-        if lin.wrapping_add(T::SIZE - 1) & PAGE_MASK == e.read { Some(e.page.read(lin)) } else { None }
+        let e = &self.entries[slot_of(lin)];
+        if tag_of::<T>(lin) == e.read { Some(e.page.read(lin)) } else { None }
     }
 
     /// Writes if the page is here and may be written without further notice.
     #[inline(always)]
     pub(crate) fn write<T: Scalar>(&self, lin: u64, v: T) -> bool {
-        let e = &self.entries[self.slot(lin)];
-        if lin.wrapping_add(T::SIZE - 1) & PAGE_MASK == e.write {
+        let e = &self.entries[slot_of(lin)];
+        if tag_of::<T>(lin) == e.write {
             e.page.write(lin, v);
             true
         } else {
@@ -78,15 +122,28 @@ impl Tlb {
     /// Reads if the page may also be written without further notice: the first half of a read-modify-write.
     #[inline(always)]
     pub(crate) fn read_for_write<T: Scalar>(&self, lin: u64) -> Option<T> {
-        let e = &self.entries[self.slot(lin)];
-        if lin.wrapping_add(T::SIZE - 1) & PAGE_MASK == e.write { Some(e.page.read(lin)) } else { None }
+        self.place::<T>(lin).map(|p| p.read())
+    }
+
+    /// The place of a value that may be read and written without further notice.
+    #[inline(always)]
+    pub(crate) fn place<T: Scalar>(&self, lin: u64) -> Option<Place<T>> {
+        let e = &self.entries[slot_of(lin)];
+        if tag_of::<T>(lin) == e.write { Some(Place { page: e.page, lin, value: PhantomData }) } else { None }
     }
 
     /// The host page behind `lin`, if it is here for reads (or for writes).
     #[inline]
     pub(crate) fn page(&self, lin: u64, write: bool) -> Option<HostPage> {
-        let e = &self.entries[self.slot(lin)];
-        (lin & PAGE_MASK == if write { e.write } else { e.read }).then_some(e.page)
+        let e = &self.entries[slot_of(lin)];
+        let tag = lin & PAGE_MASK;
+        (tag == if write { e.write } else { e.read }).then(|| e.page.host(tag))
+    }
+
+    /// The entry of a slot as `filled` has it.
+    fn entry(&mut self, slot: u16) -> &mut Entry {
+        let table = if (slot & USER_SLOT != 0) == self.user { &mut self.entries } else { &mut self.others };
+        &mut table[slot as usize & (ENTRIES - 1)]
     }
 
     /// Enters a page for the selected privilege.
@@ -99,52 +156,54 @@ impl Tlb {
         writable: bool,
         global: bool,
     ) {
-        let slot = self.slot(lin);
+        let slot = slot_of(lin);
         let tag = lin & PAGE_MASK;
         let e = &mut self.entries[slot];
-        if e.page.is_none() {
-            self.filled.push(slot as u16);
+        if e.info == NOTHING {
+            self.filled.push(slot as u16 | if self.user { USER_SLOT } else { 0 });
         }
         let info = pool_page | if global { GLOBAL } else { 0 };
         let read = if readable { tag } else { NO_TAG };
+        let page = page.seen_from(tag);
         *e = Entry { read, write: if writable { tag } else { NO_TAG }, page, info };
     }
 
     /// Drops everything, or everything that is not global.
     pub(crate) fn flush(&mut self, keep_global: bool) {
-        let entries = &mut self.entries;
-        self.filled.retain(|&slot| {
-            let e = &mut entries[slot as usize & (2 * ENTRIES - 1)];
+        let mut filled = core::mem::take(&mut self.filled);
+        filled.retain(|&slot| {
+            let e = self.entry(slot);
             let keep = keep_global && e.info & GLOBAL != 0;
             if !keep {
                 *e = EMPTY;
             }
             keep
         });
+        self.filled = filled;
     }
 
     /// Drops the page at `lin`, for both privileges.
     pub(crate) fn flush_page(&mut self, lin: u64) {
-        let slot = (lin >> PAGE_SHIFT) as usize & (ENTRIES - 1);
-        for i in [slot, slot | ENTRIES] {
-            let e = &mut self.entries[i];
+        for table in [&mut self.entries, &mut self.others] {
+            let e = &mut table[slot_of(lin)];
             (e.read, e.write) = (NO_TAG, NO_TAG);
         }
     }
 
     /// Takes the write tag from every entry of a pool page: it holds decoded code now.
     pub(crate) fn protect(&mut self, pool_page: u64) {
-        for &slot in &self.filled {
-            let e = &mut self.entries[slot as usize & (2 * ENTRIES - 1)];
+        for i in 0..self.filled.len() {
+            let e = self.entry(self.filled[i]);
             if e.info & !GLOBAL == pool_page {
                 e.write = NO_TAG;
             }
         }
     }
+
     /// Takes the write tag from every entry: each page's next write is to be noticed.
     pub(crate) fn protect_all(&mut self) {
-        for &slot in &self.filled {
-            self.entries[slot as usize & (2 * ENTRIES - 1)].write = NO_TAG;
+        for i in 0..self.filled.len() {
+            self.entry(self.filled[i]).write = NO_TAG;
         }
     }
 }

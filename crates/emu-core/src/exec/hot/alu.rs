@@ -2,14 +2,17 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-use super::addr::{Addr, MemoryOperand};
-use super::width::{Width, by_width, by_width_and_addr, field, load, load_for_write, store};
+use core::marker::PhantomData;
+
+use super::addr::MemoryOperand;
+use super::step::{Change, Changer, Load, Reader, Step};
+use super::width::{Width, by_low_width_and_addr, by_width, by_width_and_addr, class, field};
 use crate::System;
 use crate::cpu::LazyFlags;
-use crate::engine::{Builder, Handler, OpRef, next};
+use crate::engine::{Builder, OpRef};
 
 /// An operation of two operands. The carry in is read from the flags by those that use it.
-trait Alu {
+pub(super) trait Alu {
     /// Whether the result is kept.
     const WRITES: bool = true;
     fn run<W: Width>(f: &mut LazyFlags, a: u64, b: u64) -> u64;
@@ -17,7 +20,7 @@ trait Alu {
 
 macro_rules! alu {
     ($name:ident, $writes:literal, |$f:ident, $a:ident, $b:ident, $bits:ident| $body:expr) => {
-        struct $name;
+        pub(super) struct $name;
         impl Alu for $name {
             const WRITES: bool = $writes;
             #[inline(always)]
@@ -31,27 +34,27 @@ macro_rules! alu {
 
 alu!(Add, true, |f, a, b, bits| {
     let r = a.wrapping_add(b);
-    f.set_add(a, b, r, bits);
+    f.set_sum(a, b, r, bits);
     r
 });
 alu!(Adc, true, |f, a, b, bits| {
     let r = a.wrapping_add(b).wrapping_add(f.cf().into());
-    f.set_add(a, b, r, bits);
+    f.set_sum(a, b, r, bits);
     r
 });
 alu!(Sub, true, |f, a, b, bits| {
     let r = a.wrapping_sub(b);
-    f.set_sub(a, b, r, bits);
+    f.set_difference(a, b, r, bits);
     r
 });
 alu!(Sbb, true, |f, a, b, bits| {
     let r = a.wrapping_sub(b).wrapping_sub(f.cf().into());
-    f.set_sub(a, b, r, bits);
+    f.set_difference(a, b, r, bits);
     r
 });
 alu!(Cmp, false, |f, a, b, bits| {
     let r = a.wrapping_sub(b);
-    f.set_sub(a, b, r, bits);
+    f.set_difference(a, b, r, bits);
     r
 });
 alu!(And, true, |f, a, b, bits| {
@@ -74,7 +77,7 @@ alu!(Test, false, |f, a, b, bits| {
 /// The same operations where a later instruction overwrites the flags before anybody can see them.
 macro_rules! flagless {
     ($name:ident, |$a:ident, $b:ident| $body:expr) => {
-        struct $name;
+        pub(super) struct $name;
         impl Alu for $name {
             #[inline(always)]
             fn run<W: Width>(_: &mut LazyFlags, $a: u64, $b: u64) -> u64 {
@@ -92,7 +95,7 @@ flagless!(XorQuiet, |a, b| a ^ b);
 /// An operation of one operand; `b` of the two-operand form is unused.
 macro_rules! unary {
     ($name:ident, |$f:ident, $a:ident, $bits:ident| $body:expr) => {
-        struct $name;
+        pub(super) struct $name;
         impl Alu for $name {
             #[inline(always)]
             fn run<W: Width>($f: &mut LazyFlags, $a: u64, _: u64) -> u64 {
@@ -114,7 +117,7 @@ unary!(Dec, |f, a, bits| {
 });
 unary!(Neg, |f, a, bits| {
     let r = 0u64.wrapping_sub(a);
-    f.set_sub(0, a, r, bits);
+    f.set_difference(0, a, r, bits);
     r
 });
 unary!(Not, |_f, a, _bits| !a);
@@ -127,70 +130,85 @@ fn immediate<W: Width>(imm: u32) -> u64 {
     W::cut(imm as i32 as i64 as u64)
 }
 
-fn reg_reg<O: Alu, W: Width>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.a()), W::get(sys, op.b()));
-    let r = O::run::<W>(&mut sys.cpu.flags, a, b);
-    if O::WRITES {
-        W::set(sys, op.a(), r);
-    }
-    next!(sys, op)
-}
-
-fn reg_imm<O: Alu, W: Width>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.a()), immediate::<W>(op.imm()));
-    let r = O::run::<W>(&mut sys.cpu.flags, a, b);
-    if O::WRITES {
-        W::set(sys, op.a(), r);
-    }
-    next!(sys, op)
-}
-
-fn reg_mem<O: Alu, W: Width, A: Addr>(sys: &mut System, op: OpRef) {
-    let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
-    let Some(b) = load::<W>(sys, op, lin) else { return };
-    let a = W::get(sys, op.a());
-    let r = O::run::<W>(&mut sys.cpu.flags, a, b);
-    if O::WRITES {
-        W::set(sys, op.a(), r);
-    }
-    next!(sys, op)
-}
-
-fn mem_reg<O: Alu, W: Width, A: Addr>(sys: &mut System, op: OpRef) {
-    let Some(lin) = A::lin(sys, op, W::SIZE, O::WRITES) else { return };
-    if O::WRITES {
-        let Some(a) = load_for_write::<W>(sys, op, lin) else { return };
-        let b = W::get(sys, op.a());
-        let before = sys.cpu.flags;
+/// A register and a register.
+pub(super) struct RegReg<O, W>(PhantomData<(O, W)>);
+impl<O: Alu, W: Width> Step for RegReg<O, W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
         let r = O::run::<W>(&mut sys.cpu.flags, a, b);
-        if !store::<W>(sys, op, lin, r) {
-            sys.cpu.flags = before;
-            return;
+        if O::WRITES {
+            W::set(sys, op.ra(), r);
         }
-    } else {
-        let Some(a) = load::<W>(sys, op, lin) else { return };
-        let b = W::get(sys, op.a());
-        O::run::<W>(&mut sys.cpu.flags, a, b);
+        true
     }
-    next!(sys, op)
 }
 
-fn mem_imm<O: Alu, W: Width, A: Addr>(sys: &mut System, op: OpRef) {
-    let Some(lin) = A::lin(sys, op, W::SIZE, O::WRITES) else { return };
-    let b = W::cut(op.wide(1));
-    if O::WRITES {
-        let Some(a) = load_for_write::<W>(sys, op, lin) else { return };
-        let before = sys.cpu.flags;
+/// A register and an immediate.
+pub(super) struct RegImm<O, W>(PhantomData<(O, W)>);
+impl<O: Alu, W: Width> Step for RegImm<O, W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let (a, b) = (W::get(sys, op.ra()), immediate::<W>(op.imm()));
         let r = O::run::<W>(&mut sys.cpu.flags, a, b);
-        if !store::<W>(sys, op, lin, r) {
-            sys.cpu.flags = before;
-            return;
+        if O::WRITES {
+            W::set(sys, op.ra(), r);
         }
-    } else {
-        let Some(a) = load::<W>(sys, op, lin) else { return };
-        O::run::<W>(&mut sys.cpu.flags, a, b);
+        true
     }
-    next!(sys, op, 2)
+}
+
+/// A register and memory.
+pub(super) struct RegMem<O, W>(PhantomData<(O, W)>);
+impl<O: Alu, W: Width> Reader for RegMem<O, W> {
+    type Width = W;
+    #[inline(always)]
+    fn take(sys: &mut System, op: OpRef, v: u64) {
+        let a = W::get(sys, op.ra());
+        let r = O::run::<W>(&mut sys.cpu.flags, a, v);
+        if O::WRITES {
+            W::set(sys, op.ra(), r);
+        }
+    }
+}
+
+/// Memory and a register.
+pub(super) struct MemReg<O, W>(PhantomData<(O, W)>);
+impl<O: Alu, W: Width> Changer for MemReg<O, W> {
+    type Width = W;
+    #[inline(always)]
+    fn change(sys: &mut System, op: OpRef, v: u64) -> u64 {
+        let b = W::get(sys, op.ra());
+        O::run::<W>(&mut sys.cpu.flags, v, b)
+    }
+}
+/// Where memory is only compared.
+impl<O: Alu, W: Width> Reader for MemReg<O, W> {
+    type Width = W;
+    #[inline(always)]
+    fn take(sys: &mut System, op: OpRef, v: u64) {
+        Self::change(sys, op, v);
+    }
+}
+
+/// Memory and an immediate, which stands in the slot behind.
+pub(super) struct MemImm<O, W>(PhantomData<(O, W)>);
+impl<O: Alu, W: Width> Changer for MemImm<O, W> {
+    type Width = W;
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn change(sys: &mut System, op: OpRef, v: u64) -> u64 {
+        O::run::<W>(&mut sys.cpu.flags, v, W::cut(op.wide(1)))
+    }
+}
+/// Where memory is only compared.
+impl<O: Alu, W: Width> Reader for MemImm<O, W> {
+    type Width = W;
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn take(sys: &mut System, op: OpRef, v: u64) {
+        Self::change(sys, op, v);
+    }
 }
 
 /// Lowers one of `O`'s forms; `Q` is what it is where its flags are not needed. Not for memory operands: the chain may
@@ -200,12 +218,12 @@ fn lower_as<O: Alu, Q: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     if b.flags_needed || memory {
         return lower_forms::<O>(insn, b);
     }
-    let size = insn.op0_register().size();
+    let size = class(insn, insn.op0_register().size());
     let dest = field(insn.op0_register());
     if insn.op1_kind() == OpKind::Register {
-        b.op(by_width!(size, reg_reg, Q), [dest, field(insn.op1_register()), 0, 0], 0);
+        b.registers_op(by_width!(size, RegReg, Q), [dest, field(insn.op1_register()), 0, 0], 0);
     } else {
-        b.op(by_width!(size, reg_imm, Q), [dest, 0, 0, 0], insn.immediate(1) as u32);
+        b.registers_op(by_width!(size, RegImm, Q), [dest, 0, 0, 0], insn.immediate(1) as u32);
     }
     true
 }
@@ -214,36 +232,41 @@ fn lower_forms<O: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     if insn.has_lock_prefix() && insn.op0_kind() != OpKind::Memory {
         return false;
     }
-    let memory = (insn.op0_kind() == OpKind::Memory || insn.op1_kind() == OpKind::Memory)
-        .then(|| MemoryOperand::of(insn, b.mode));
     match (insn.op0_kind(), insn.op1_kind()) {
         (OpKind::Register, OpKind::Register) => {
-            let size = insn.op0_register().size();
-            let run: Handler = by_width!(size, reg_reg, O);
-            b.op(run, [field(insn.op0_register()), field(insn.op1_register()), 0, 0], 0);
+            let size = class(insn, insn.op0_register().size());
+            let fields = [field(insn.op0_register()), field(insn.op1_register()), 0, 0];
+            b.registers_op(by_width!(size, RegReg, O), fields, 0);
         }
         (OpKind::Register, OpKind::Memory) => {
-            let Some(Some(m)) = memory else { return false };
-            let size = insn.op0_register().size();
-            let run: Handler = by_width_and_addr!(size, m.kind, reg_mem, O);
-            b.op(run, [field(insn.op0_register()), m.b, m.c, m.d], m.imm);
+            let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+            let size = class(insn, insn.op0_register().size());
+            let run = by_width_and_addr!(size, m.kind, Load, RegMem, O);
+            b.registers_op(run, [field(insn.op0_register()), m.b, m.c, m.d], m.imm);
         }
         (OpKind::Memory, OpKind::Register) => {
-            let Some(Some(m)) = memory else { return false };
-            let size = insn.op1_register().size();
-            let run: Handler = by_width_and_addr!(size, m.kind, mem_reg, O);
-            b.op(run, [field(insn.op1_register()), m.b, m.c, m.d], m.imm);
+            let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+            let size = class(insn, insn.op1_register().size());
+            let run = if O::WRITES {
+                by_width_and_addr!(size, m.kind, Change, MemReg, O)
+            } else {
+                by_width_and_addr!(size, m.kind, Load, MemReg, O)
+            };
+            b.registers_op(run, [field(insn.op1_register()), m.b, m.c, m.d], m.imm);
         }
         (OpKind::Register, _) => {
-            let size = insn.op0_register().size();
-            let run: Handler = by_width!(size, reg_imm, O);
-            b.op(run, [field(insn.op0_register()), 0, 0, 0], insn.immediate(1) as u32);
+            let size = class(insn, insn.op0_register().size());
+            b.registers_op(by_width!(size, RegImm, O), [field(insn.op0_register()), 0, 0, 0], insn.immediate(1) as u32);
         }
         (OpKind::Memory, _) => {
-            let Some(Some(m)) = memory else { return false };
+            let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
             let size = insn.memory_size().size();
-            let run: Handler = by_width_and_addr!(size, m.kind, mem_imm, O);
-            b.op(run, [0, m.b, m.c, m.d], m.imm);
+            let run = if O::WRITES {
+                by_low_width_and_addr!(size, m.kind, Change, MemImm, O)
+            } else {
+                by_low_width_and_addr!(size, m.kind, Load, MemImm, O)
+            };
+            b.registers_op(run, [0, m.b, m.c, m.d], m.imm);
             b.wide(insn.immediate(1));
         }
         _ => return false,
@@ -255,14 +278,14 @@ fn lower_forms<O: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
 fn lower_unary<O: Alu, Q: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     match insn.op0_kind() {
         OpKind::Register => {
-            let size = insn.op0_register().size();
-            let run: Handler = if b.flags_needed { by_width!(size, reg_imm, O) } else { by_width!(size, reg_imm, Q) };
-            b.op(run, [field(insn.op0_register()), 0, 0, 0], 0);
+            let size = class(insn, insn.op0_register().size());
+            let run = if b.flags_needed { by_width!(size, RegImm, O) } else { by_width!(size, RegImm, Q) };
+            b.registers_op(run, [field(insn.op0_register()), 0, 0, 0], 0);
         }
         _ => {
             let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
-            let run: Handler = by_width_and_addr!(insn.memory_size().size(), m.kind, mem_imm, O);
-            b.op(run, [0, m.b, m.c, m.d], m.imm);
+            let run = by_low_width_and_addr!(insn.memory_size().size(), m.kind, Change, MemImm, O);
+            b.registers_op(run, [0, m.b, m.c, m.d], m.imm);
             b.wide(0);
         }
     }

@@ -23,7 +23,7 @@ struct Cmp;
 impl Compare for Cmp {
     #[inline(always)]
     fn run<const CC: u8, W: Width>(sys: &mut System, a: u64, b: u64) -> bool {
-        sys.cpu.flags.set_sub(a, b, a.wrapping_sub(b), W::BITS);
+        sys.cpu.flags.set_difference(a, b, a.wrapping_sub(b), W::BITS);
         let (sa, sb) = (sign_extend(a, W::BITS) as i64, sign_extend(b, W::BITS) as i64);
         match CC {
             2 => a < b,
@@ -51,14 +51,14 @@ impl Compare for Test {
 }
 
 fn pair_reg<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.a()), W::get(sys, op.b()));
+    let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
     let taken = C::run::<CC, W>(sys, a, b);
     let to = I::follow(sys, if taken { op.edge(1) } else { op.edge(3) });
     goto!(sys, to)
 }
 
 fn pair_imm<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.a()), W::cut(op.imm() as i32 as i64 as u64));
+    let (a, b) = (W::get(sys, op.ra()), W::cut(op.imm() as i32 as i64 as u64));
     let taken = C::run::<CC, W>(sys, a, b);
     let to = I::follow(sys, if taken { op.edge(1) } else { op.edge(3) });
     goto!(sys, to)
@@ -112,7 +112,7 @@ pub(super) fn lower(first: &Instruction, second: &Instruction, b: &mut Builder<'
     let Some(run) = run else { return false };
     let source = if by_register { field(first.op1_register()) } else { 0 };
     let imm = if by_register { 0 } else { first.immediate(1) as u32 };
-    b.op(run, [field(first.op0_register()), source, 0, 0], imm);
+    b.registers_op(run, [field(first.op0_register()), source, 0, 0], imm);
     b.edge(branch_delta(second, b.mode));
     b.edge(i32::from(b.offset) + second.len() as i32);
     true

@@ -4,7 +4,7 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::addr::{Addr, MemoryOperand, by_addr};
 use super::moves::condition;
-use super::stack::{PushWidth, push_value};
+use super::stack::{PushWidth, push_value, quick_push, quick_top};
 use super::width::{Width, field, load};
 use crate::System;
 use crate::cpu::{Mode, reg, seg};
@@ -118,23 +118,49 @@ fn jcxz<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
 /// `imm`: from the block's start to the return address.
 fn call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     let back = I::cut(sys.cpu.rip.wrapping_add(op.imm().into()));
-    if !push_value::<P>(sys, op, back) {
-        return;
+    if !quick_push::<P>(sys, back) {
+        return late_call::<P, I>(sys, op, back);
     }
     let to = I::follow(sys, op.edge(1));
     goto!(sys, to)
+}
+
+#[cold]
+#[inline(never)]
+fn late_call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef, back: u64) {
+    if push_value::<P>(sys, op, back) {
+        let to = I::follow(sys, op.edge(1));
+        goto!(sys, to)
+    }
 }
 
 /// A call to another page; as [`call`], with the landing behind the edge.
 fn call_away<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     let start = sys.cpu.rip;
     let target = I::cut(start.wrapping_add(op.wide(1)));
-    if !may_go(sys, op, I::SIZE, target) || !push_value::<P>(sys, op, I::cut(start.wrapping_add(op.imm().into()))) {
+    let back = I::cut(start.wrapping_add(op.imm().into()));
+    if !may_go(sys, op, I::SIZE, target) {
         return;
+    }
+    if !quick_push::<P>(sys, back) {
+        return late_call_to::<P, 2>(sys, op, target, back);
     }
     match kept(sys, op, 2, I::SIZE, target) {
         Some(to) => goto!(sys, to),
         None => land(sys, op.step(3)),
+    }
+}
+
+/// The rest of a call whose landing is in slot `N`, where the push needs more.
+#[cold]
+#[inline(never)]
+fn late_call_to<P: PushWidth, const N: usize>(sys: &mut System, op: OpRef, target: u64, back: u64) {
+    if !push_value::<P>(sys, op, back) {
+        return;
+    }
+    match kept(sys, op, N, P::Value::SIZE, target) {
+        Some(to) => goto!(sys, to),
+        None => land(sys, op.step(N + 1)),
     }
 }
 
@@ -169,13 +195,13 @@ fn kept(sys: &mut System, op: OpRef, n: usize, size: u64, target: u64) -> Option
 }
 
 fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
-    let target = I::cut(sys.cpu.regs[op.a() & 15]);
+    let target = I::cut(sys.cpu.regs[op.ra()]);
     if !may_go(sys, op, P::Value::SIZE, target) {
         return;
     }
     let back = I::cut(sys.cpu.rip.wrapping_add(op.imm().into()));
-    if !push_value::<P>(sys, op, back) {
-        return;
+    if !quick_push::<P>(sys, back) {
+        return late_call_to::<P, 1>(sys, op, target, back);
     }
     match kept(sys, op, 1, I::SIZE, target) {
         Some(to) => goto!(sys, to),
@@ -184,7 +210,7 @@ fn call_reg<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
 }
 
 fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
-    let target = I::cut(sys.cpu.regs[op.a() & 15]);
+    let target = I::cut(sys.cpu.regs[op.ra()]);
     if !may_go(sys, op, I::SIZE, target) {
         return;
     }
@@ -196,7 +222,22 @@ fn jmp_reg<I: Ip>(sys: &mut System, op: OpRef) {
 
 fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
-    let Some(target) = load::<W>(sys, op, lin) else { return };
+    match sys.tlb.read::<W>(lin) {
+        Some(target) => jump_to::<W>(sys, op, target.to_u64()),
+        None => late_jmp_mem::<W>(sys, op, lin),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn late_jmp_mem<W: Width>(sys: &mut System, op: OpRef, lin: u64) {
+    if let Some(target) = load::<W>(sys, op, lin) {
+        jump_to::<W>(sys, op, target)
+    }
+}
+
+#[inline(always)]
+fn jump_to<W: Width>(sys: &mut System, op: OpRef, target: u64) {
     if !may_go(sys, op, W::SIZE, target) {
         return;
     }
@@ -209,7 +250,22 @@ fn jmp_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
 /// As [`jmp_mem`], with a landing: for operands that are not the entry of a table.
 fn jmp_slot<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
-    let Some(target) = load::<W>(sys, op, lin) else { return };
+    match sys.tlb.read::<W>(lin) {
+        Some(target) => jump_by_landing::<W>(sys, op, target.to_u64()),
+        None => late_jmp_slot::<W>(sys, op, lin),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn late_jmp_slot<W: Width>(sys: &mut System, op: OpRef, lin: u64) {
+    if let Some(target) = load::<W>(sys, op, lin) {
+        jump_by_landing::<W>(sys, op, target)
+    }
+}
+
+#[inline(always)]
+fn jump_by_landing<W: Width>(sys: &mut System, op: OpRef, target: u64) {
     if !may_go(sys, op, W::SIZE, target) {
         return;
     }
@@ -222,13 +278,13 @@ fn jmp_slot<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
 /// `wide(1)`: from the block's start to the return address.
 fn call_mem<P: PushWidth, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, P::Value::SIZE, false) else { return };
-    let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    let Some(target) = sys.tlb.read::<P::Value>(lin) else { return late_call_mem::<P>(sys, op, lin) };
+    let (target, back) = (target.to_u64(), P::Value::cut(sys.cpu.rip.wrapping_add(op.wide(1))));
     if !may_go(sys, op, P::Value::SIZE, target) {
         return;
     }
-    let back = P::Value::cut(sys.cpu.rip.wrapping_add(op.wide(1)));
-    if !push_value::<P>(sys, op, back) {
-        return;
+    if !quick_push::<P>(sys, back) {
+        return late_call_to::<P, 2>(sys, op, target, back);
     }
     match kept(sys, op, 2, P::Value::SIZE, target) {
         Some(to) => goto!(sys, to),
@@ -236,11 +292,36 @@ fn call_mem<P: PushWidth, A: Addr>(sys: &mut System, op: OpRef) {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn late_call_mem<P: PushWidth>(sys: &mut System, op: OpRef, lin: u64) {
+    let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    let back = P::Value::cut(sys.cpu.rip.wrapping_add(op.wide(1)));
+    if may_go(sys, op, P::Value::SIZE, target) {
+        late_call_to::<P, 2>(sys, op, target, back)
+    }
+}
+
 /// `imm`: bytes released behind the return address.
 fn ret<P: PushWidth>(sys: &mut System, op: OpRef) {
     let sp = P::stack_pointer(sys);
+    match quick_top::<P>(sys, sp) {
+        Some(target) => return_to::<P>(sys, op, sp, target),
+        None => late_ret::<P>(sys, op, sp),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn late_ret<P: PushWidth>(sys: &mut System, op: OpRef, sp: u64) {
     let Some(lin) = P::linear(sys, op, sp, false) else { return };
-    let Some(target) = load::<P::Value>(sys, op, lin) else { return };
+    if let Some(target) = load::<P::Value>(sys, op, lin) {
+        return_to::<P>(sys, op, sp, target)
+    }
+}
+
+#[inline(always)]
+fn return_to<P: PushWidth>(sys: &mut System, op: OpRef, sp: u64, target: u64) {
     if !may_go(sys, op, P::Value::SIZE, target) {
         return;
     }
@@ -354,7 +435,7 @@ fn lower_indirect(insn: &Instruction, b: &mut Builder<'_>, is_call: bool) -> boo
             (_, StackKind::S64, 64) => call_reg::<P64S64, Ip64>,
             _ => return false,
         };
-        b.op(run, [field(insn.op0_register()), 0, 0, 0], behind);
+        b.registers_op(run, [field(insn.op0_register()), 0, 0, 0], behind);
         if is_call {
             b.landing();
         }
@@ -378,7 +459,7 @@ fn lower_indirect(insn: &Instruction, b: &mut Builder<'_>, is_call: bool) -> boo
         (_, StackKind::S64, 64) => by_addr!(m.kind, call_mem, P64S64),
         _ => return false,
     };
-    b.op(run, [0, m.b, m.c, m.d], m.imm);
+    b.registers_op(run, [0, m.b, m.c, m.d], m.imm);
     if is_call {
         b.wide(behind.into());
     }

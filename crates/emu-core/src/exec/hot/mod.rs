@@ -11,11 +11,15 @@ mod moves;
 mod shift;
 mod sse;
 mod stack;
+mod step;
 mod width;
 mod x87;
 
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind};
 
+use crate::cpu::Model;
+use crate::cpu::bits::CF;
+use crate::cpu::flags::STATUS;
 use crate::engine::Builder;
 
 /// Lowers `insn` if it is a common one.
@@ -34,33 +38,43 @@ pub(crate) fn lower_pair(first: &Instruction, second: &Instruction, b: &mut Buil
     fused::lower(first, second, b)
 }
 
-/// Whether nothing can stop the chain at or right behind `insn`: it touches registers only, and has a handler here.
-pub(crate) fn is_quiet(insn: &Instruction) -> bool {
+/// What an instruction at or right behind which nothing can stop the chain does to the status flags, as bits of EFLAGS.
+pub(crate) struct Quiet {
+    /// Reads these.
+    pub(crate) reads: u32,
+    /// May change these.
+    pub(crate) changes: u32,
+    /// Always changes these, whatever they were.
+    pub(crate) replaces: u32,
+}
+
+/// For an instruction that touches registers only, and has a handler here on every model that gets so far.
+pub(crate) fn quiet(insn: &Instruction, model: &Model) -> Option<Quiet> {
     use Mnemonic::*;
     let registers_only = (0..insn.op_count()).all(|n| match insn.op_kind(n) {
         OpKind::Register => insn.op_register(n).is_gpr(),
         OpKind::Memory => insn.mnemonic() == Lea,
         _ => true,
     });
-    let known = matches!(
-        insn.mnemonic(),
-        Add | Or
-            | Adc
-            | Sbb
-            | And
-            | Sub
-            | Xor
-            | Cmp
-            | Test
-            | Inc
-            | Dec
-            | Neg
-            | Not
-            | Mov
-            | Movzx
-            | Movsx
-            | Movsxd
-            | Lea
-    );
-    registers_only && known && !insn.has_lock_prefix()
+    if !registers_only || insn.has_lock_prefix() {
+        return None;
+    }
+    let by_cl = insn.op_count() == 2 && insn.op1_kind() == OpKind::Register;
+    let (reads, changes) = (insn.rflags_read() & STATUS, insn.rflags_modified() & STATUS);
+    let replaces = match insn.mnemonic() {
+        Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec | Neg | Not | Mov | Movzx | Movsx | Movsxd
+        | Lea | Bswap | Cbw | Cwde | Cdqe | Cwd | Cdq | Cqo => changes,
+        Xchg => changes,
+        Imul if insn.op_count() > 1 => changes,
+        Mul if insn.op0_register().size() > 1 => changes,
+        _ if insn.condition_code() != ConditionCode::None && !insn.is_jcc_short_or_near() => changes,
+        Shl | Shr | Sar | Rol | Ror if !shift::has_handler(insn, model) => return None,
+        // A count of 0 leaves all flags alone.
+        Shl | Shr | Sar | Rol | Ror if by_cl => 0,
+        Shl | Shr | Sar => changes,
+        // OF stays, but for a count of 1.
+        Rol | Ror => CF,
+        _ => return None,
+    };
+    Some(Quiet { reads, changes, replaces })
 }

@@ -1,17 +1,22 @@
-//! Shifts and rotates of registers, IMUL and MUL.
+//! Shifts and rotates of registers, IMUL and MUL, BSWAP.
 //!
 //! Flags, the undefined ones included, are those that `exec::shift` and `exec::muldiv` give.
 
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
-use super::addr::{Addr, MemoryOperand, by_addr};
-use super::width::{Width, by_width, field, load};
+use core::marker::PhantomData;
+
+use super::addr::MemoryOperand;
+use super::moves::{reader, step};
+use super::step::{Load, Reader, Step, one};
+use super::width::{Width, by_width, by_width_and_addr, class, field};
 use crate::System;
+use crate::cpu::Model;
 use crate::cpu::bits::ZF;
 use crate::cpu::flags::sign_extend;
 use crate::cpu::model::Kind;
 use crate::cpu::reg;
-use crate::engine::{Builder, Handler, OpRef, next};
+use crate::engine::{Builder, Handler, OpRef};
 
 trait Shift {
     /// Shifts `a` by `n`, which is not 0; `by_cl`: the count is CL's, not an immediate.
@@ -59,8 +64,14 @@ impl Shift for Sar {
 
 #[inline(always)]
 fn rotate_left<W: Width>(a: u64, n: u32) -> u64 {
-    let n = n % W::BITS;
-    if n == 0 { a } else { W::cut(a << n | a >> (W::BITS - n)) }
+    match W::BITS {
+        32 => (a as u32).rotate_left(n).into(),
+        64 => a.rotate_left(n),
+        _ => {
+            let n = n % W::BITS;
+            if n == 0 { a } else { W::cut(a << n | a >> (W::BITS - n)) }
+        }
+    }
 }
 
 /// CF of a rotate, and OF unless its count is an immediate that is not 1.
@@ -92,20 +103,48 @@ impl Shift for Ror {
     }
 }
 
-fn by_immediate<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
-    let a = W::get(sys, op.a());
-    let r = S::run::<W>(sys, a, op.imm(), false);
-    W::set(sys, op.a(), r);
-    next!(sys, op)
+/// The same operations where a later instruction overwrites the flags before anybody can see them.
+macro_rules! flagless {
+    ($name:ident, |$a:ident, $n:ident, $w:ident| $body:expr) => {
+        struct $name;
+        impl Shift for $name {
+            #[inline(always)]
+            fn run<$w: Width>(_: &mut System, $a: u64, $n: u32, _: bool) -> u64 {
+                $body
+            }
+        }
+    };
+}
+flagless!(ShlQuiet, |a, n, W| a << n);
+flagless!(ShrQuiet, |a, n, W| a >> n);
+flagless!(SarQuiet, |a, n, W| (sign_extend(a, W::BITS) as i64 >> n) as u64);
+flagless!(RolQuiet, |a, n, W| rotate_left::<W>(a, n));
+flagless!(RorQuiet, |a, n, W| rotate_left::<W>(a, W::BITS - n % W::BITS));
+
+/// By an immediate.
+struct ByImmediate<S, W>(PhantomData<(S, W)>);
+impl<S: Shift, W: Width> Step for ByImmediate<S, W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let a = W::get(sys, op.ra());
+        let r = S::run::<W>(sys, a, op.imm() & 63, false);
+        W::set(sys, op.ra(), r);
+        true
+    }
 }
 
-fn by_cl<S: Shift, W: Width>(sys: &mut System, op: OpRef) {
-    let n = sys.cpu.regs[reg::RCX] as u32 & if W::BITS == 64 { 63 } else { 31 };
-    let a = W::get(sys, op.a());
-    // A count of 0 changes nothing, but a 32-bit register loses its upper half all the same.
-    let r = if n != 0 { S::run::<W>(sys, a, n, true) } else { a };
-    W::set(sys, op.a(), r);
-    next!(sys, op)
+/// By CL.
+struct ByCl<S, W>(PhantomData<(S, W)>);
+impl<S: Shift, W: Width> Step for ByCl<S, W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let n = sys.cpu.regs[reg::RCX] as u32 & if W::BITS == 64 { 63 } else { 31 };
+        let a = W::get(sys, op.ra());
+        // A count of 0 changes nothing, but a 32-bit register loses its upper half all the same.
+        let r = if n != 0 { S::run::<W>(sys, a, n, true) } else { a };
+        W::set(sys, op.ra(), r);
+        true
+    }
 }
 
 #[inline(always)]
@@ -129,44 +168,55 @@ fn product<W: Width>(sys: &mut System, a: u64, b: u64) -> u64 {
     low
 }
 
-fn imul_reg<W: Width>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.a()), W::get(sys, op.b()));
+step!(ImulReg<W: Width>, |sys, op| {
+    let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
     let r = product::<W>(sys, a, b);
-    W::set(sys, op.a(), r);
-    next!(sys, op)
-}
+    W::set(sys, op.ra(), r)
+});
 
-fn imul_imm<W: Width>(sys: &mut System, op: OpRef) {
-    let b = W::get(sys, op.b());
+step!(ImulImm<W: Width>, |sys, op| {
+    let b = W::get(sys, op.rb());
     let r = product::<W>(sys, b, op.imm() as i32 as i64 as u64);
-    W::set(sys, op.a(), r);
-    next!(sys, op)
-}
+    W::set(sys, op.ra(), r)
+});
 
-fn imul_mem<W: Width, A: Addr>(sys: &mut System, op: OpRef) {
-    let Some(lin) = A::lin(sys, op, W::SIZE, false) else { return };
-    let Some(b) = load::<W>(sys, op, lin) else { return };
-    let a = W::get(sys, op.a());
-    let r = product::<W>(sys, a, b);
-    W::set(sys, op.a(), r);
-    next!(sys, op)
-}
+step!(/// Where nobody sees the flags.
+ImulRegQuiet<W: Width>, |sys, op| {
+    let r = W::get(sys, op.ra()).wrapping_mul(W::get(sys, op.rb()));
+    W::set(sys, op.ra(), r)
+});
 
-/// MUL of 16, 32 or 64 bits by a register.
-fn mul_reg<W: Width>(sys: &mut System, op: OpRef) {
-    let p = u128::from(W::get(sys, reg::RAX)) * u128::from(W::get(sys, op.a()));
+step!(/// Where nobody sees the flags.
+ImulImmQuiet<W: Width>, |sys, op| {
+    let r = W::get(sys, op.rb()).wrapping_mul(op.imm() as i32 as i64 as u64);
+    W::set(sys, op.ra(), r)
+});
+
+reader!(ImulMem<W>, W, |sys, op, v| {
+    let a = W::get(sys, op.ra());
+    let r = product::<W>(sys, a, v);
+    W::set(sys, op.ra(), r)
+});
+
+#[inline(always)]
+fn multiply<W: Width>(sys: &mut System, b: u64) {
+    let p = u128::from(W::get(sys, reg::RAX)) * u128::from(b);
     let (low, high) = (p as u64, W::cut((p >> W::BITS) as u64));
     W::set(sys, reg::RAX, low);
     W::set(sys, reg::RDX, high);
     set_product_flags::<W>(sys, low, high != 0);
-    next!(sys, op)
 }
 
-fn bswap<W: Width>(sys: &mut System, op: OpRef) {
-    let v = W::get(sys, op.a()).swap_bytes() >> (64 - W::BITS);
-    W::set(sys, op.a(), v);
-    next!(sys, op)
-}
+step!(/// MUL of 16, 32 or 64 bits by a register.
+MulReg<W: Width>, |sys, op| {
+    let b = W::get(sys, op.ra());
+    multiply::<W>(sys, b)
+});
+
+step!(Bswap<W: Width>, |sys, op| {
+    let v = W::get(sys, op.ra()).swap_bytes() >> (64 - W::BITS);
+    W::set(sys, op.ra(), v)
+});
 
 macro_rules! of_shift {
     ($mnemonic:expr, $size:expr, $handler:ident) => {
@@ -181,26 +231,67 @@ macro_rules! of_shift {
     };
 }
 
-fn lower_shift(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+macro_rules! quiet_shift {
+    ($name:ident, $by:ident) => {
+        /// The handler of a shift of a register whose flags nobody sees, for the sizes that programs use.
+        fn $name(mnemonic: Mnemonic, size: usize) -> Option<Handler> {
+            Some(match (mnemonic, size) {
+                (Mnemonic::Shl | Mnemonic::Sal, 4) => one::<$by<ShlQuiet, u32>>,
+                (Mnemonic::Shl | Mnemonic::Sal, 8) => one::<$by<ShlQuiet, u64>>,
+                (Mnemonic::Shr, 4) => one::<$by<ShrQuiet, u32>>,
+                (Mnemonic::Shr, 8) => one::<$by<ShrQuiet, u64>>,
+                (Mnemonic::Sar, 4) => one::<$by<SarQuiet, u32>>,
+                (Mnemonic::Sar, 8) => one::<$by<SarQuiet, u64>>,
+                (Mnemonic::Rol, 4) => one::<$by<RolQuiet, u32>>,
+                (Mnemonic::Rol, 8) => one::<$by<RolQuiet, u64>>,
+                (Mnemonic::Ror, 4) => one::<$by<RorQuiet, u32>>,
+                (Mnemonic::Ror, 8) => one::<$by<RorQuiet, u64>>,
+                _ => return None,
+            })
+        }
+    };
+}
+quiet_shift!(quiet_by_immediate, ByImmediate);
+quiet_shift!(quiet_by_cl, ByCl);
+
+/// The count of a shift by an immediate.
+fn count(insn: &Instruction, size: usize) -> u8 {
+    insn.immediate8() & if size == 8 { 63 } else { 31 }
+}
+
+/// Whether a shift or rotate has a handler.
+pub(super) fn has_handler(insn: &Instruction, model: &Model) -> bool {
     // Older CPUs set OF otherwise, and the 8086 counts all the way: the slow way knows.
-    if insn.op0_kind() != OpKind::Register || b.model.kind < Kind::Pentium {
+    if insn.op0_kind() != OpKind::Register || model.kind < Kind::Pentium {
         return false;
     }
-    let (size, r) = (insn.op0_register().size(), field(insn.op0_register()));
     if insn.op1_kind() == OpKind::Register {
-        if insn.op1_register() != Register::CL {
-            return false;
-        }
-        let run: Handler = of_shift!(insn.mnemonic(), size, by_cl);
-        b.op(run, [r, 0, 0, 0], 0);
+        insn.op1_register() == Register::CL
+    } else {
+        count(insn, insn.op0_register().size()) != 0
+    }
+}
+
+fn lower_shift(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    if !has_handler(insn, &b.model) {
+        return false;
+    }
+    let (size, r) = (class(insn, insn.op0_register().size()), field(insn.op0_register()));
+    if insn.op1_kind() == OpKind::Register {
+        let run = match quiet_by_cl(insn.mnemonic(), size).filter(|_| !b.flags_needed) {
+            Some(run) => run,
+            None => of_shift!(insn.mnemonic(), size, ByCl),
+        };
+        b.registers_op(run, [r, 0, 0, 0], 0);
         return true;
     }
-    let n = insn.immediate8() & if size == 8 { 63 } else { 31 };
-    if n == 0 {
-        return false;
-    }
-    let run: Handler = of_shift!(insn.mnemonic(), size, by_immediate);
-    b.op(run, [r, 0, 0, 0], n.into());
+    let n = count(insn, size);
+    let quiet = quiet_by_immediate(insn.mnemonic(), size).filter(|_| !b.flags_needed);
+    let run = match quiet {
+        Some(run) => run,
+        None => of_shift!(insn.mnemonic(), size, ByImmediate),
+    };
+    b.registers_op(run, [r, 0, 0, 0], n.into());
     true
 }
 
@@ -211,21 +302,17 @@ fn lower_imul(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     let (size, r) = (insn.op0_register().size(), field(insn.op0_register()));
     match (insn.op_count(), insn.op1_kind()) {
         (2, OpKind::Register) => {
-            let run: Handler = by_width!(size, imul_reg);
-            b.op(run, [r, field(insn.op1_register()), 0, 0], 0);
+            let run = if b.flags_needed { by_width!(size, ImulReg) } else { by_width!(size, ImulRegQuiet) };
+            b.registers_op(run, [r, field(insn.op1_register()), 0, 0], 0);
         }
         (3, OpKind::Register) => {
-            let run: Handler = by_width!(size, imul_imm);
-            b.op(run, [r, field(insn.op1_register()), 0, 0], insn.immediate(2) as u32);
+            let run = if b.flags_needed { by_width!(size, ImulImm) } else { by_width!(size, ImulImmQuiet) };
+            b.registers_op(run, [r, field(insn.op1_register()), 0, 0], insn.immediate(2) as u32);
         }
         (2, OpKind::Memory) => {
             let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
-            let run: Handler = match size {
-                2 => by_addr!(m.kind, imul_mem, u16),
-                4 => by_addr!(m.kind, imul_mem, u32),
-                _ => by_addr!(m.kind, imul_mem, u64),
-            };
-            b.op(run, [r, m.b, m.c, m.d], m.imm);
+            let run = by_width_and_addr!(size, m.kind, Load, ImulMem);
+            b.registers_op(run, [r, m.b, m.c, m.d], m.imm);
         }
         _ => return false,
     }
@@ -236,16 +323,16 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     use Code::*;
     match insn.code() {
         Mul_rm16 if insn.op0_kind() == OpKind::Register => {
-            b.op(mul_reg::<u16>, [field(insn.op0_register()), 0, 0, 0], 0)
+            b.registers_op(one::<MulReg<u16>>, [field(insn.op0_register()), 0, 0, 0], 0)
         }
         Mul_rm32 if insn.op0_kind() == OpKind::Register => {
-            b.op(mul_reg::<u32>, [field(insn.op0_register()), 0, 0, 0], 0)
+            b.registers_op(one::<MulReg<u32>>, [field(insn.op0_register()), 0, 0, 0], 0)
         }
         Mul_rm64 if insn.op0_kind() == OpKind::Register => {
-            b.op(mul_reg::<u64>, [field(insn.op0_register()), 0, 0, 0], 0)
+            b.registers_op(one::<MulReg<u64>>, [field(insn.op0_register()), 0, 0, 0], 0)
         }
-        Bswap_r32 => b.op(bswap::<u32>, [field(insn.op0_register()), 0, 0, 0], 0),
-        Bswap_r64 => b.op(bswap::<u64>, [field(insn.op0_register()), 0, 0, 0], 0),
+        Bswap_r32 => b.registers_op(one::<Bswap<u32>>, [field(insn.op0_register()), 0, 0, 0], 0),
+        Bswap_r64 => b.registers_op(one::<Bswap<u64>>, [field(insn.op0_register()), 0, 0, 0], 0),
         _ => {
             return match insn.mnemonic() {
                 Mnemonic::Imul => lower_imul(insn, b),

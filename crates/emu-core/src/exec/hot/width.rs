@@ -1,6 +1,6 @@
 //! Operand sizes of specialised handlers, and their ways to registers and memory.
 
-use iced_x86::Register;
+use iced_x86::{Instruction, OpKind, Register};
 
 use crate::System;
 use crate::engine::OpRef;
@@ -43,15 +43,60 @@ impl Width for u8 {
     }
 }
 
+/// A byte none of whose registers is AH, CH, DH or BH.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Low8(u8);
+
+impl Scalar for Low8 {
+    const SIZE: u64 = 1;
+    #[inline(always)]
+    fn from_u64(v: u64) -> Low8 {
+        Low8(v as u8)
+    }
+    #[inline(always)]
+    fn to_u64(self) -> u64 {
+        self.0.into()
+    }
+    #[inline(always)]
+    fn le(self) -> Low8 {
+        self
+    }
+}
+
+impl Width for Low8 {
+    const BITS: u32 = 8;
+    #[inline(always)]
+    fn get(sys: &System, field: usize) -> u64 {
+        sys.cpu.regs[field & 31] & 0xFF
+    }
+    #[inline(always)]
+    fn set(sys: &mut System, field: usize, v: u64) {
+        let r = &mut sys.cpu.regs[field & 31];
+        *r = *r & !0xFF | v & 0xFF;
+    }
+    #[inline(always)]
+    fn cut(v: u64) -> u64 {
+        v & 0xFF
+    }
+}
+
+/// Which instance of a handler an instruction whose operands have `size` bytes takes from [`by_width`]: its
+/// size, or 0 for [`Low8`].
+pub(super) fn class(insn: &Instruction, size: usize) -> usize {
+    let is_high = |n| insn.op_kind(n) == OpKind::Register && register_place(insn.op_register(n)).1;
+    if size == 1 && !(0..insn.op_count()).any(is_high) { 0 } else { size }
+}
+
 impl Width for u16 {
     const BITS: u32 = 16;
     #[inline(always)]
     fn get(sys: &System, field: usize) -> u64 {
-        sys.cpu.regs[field & 15] & 0xFFFF
+        sys.cpu.regs[field & 31] & 0xFFFF
     }
     #[inline(always)]
     fn set(sys: &mut System, field: usize, v: u64) {
-        let r = &mut sys.cpu.regs[field & 15];
+        let r = &mut sys.cpu.regs[field & 31];
         *r = *r & !0xFFFF | v & 0xFFFF;
     }
     #[inline(always)]
@@ -64,11 +109,11 @@ impl Width for u32 {
     const BITS: u32 = 32;
     #[inline(always)]
     fn get(sys: &System, field: usize) -> u64 {
-        sys.cpu.regs[field & 15] & 0xFFFF_FFFF
+        sys.cpu.regs[field & 31] & 0xFFFF_FFFF
     }
     #[inline(always)]
     fn set(sys: &mut System, field: usize, v: u64) {
-        sys.cpu.regs[field & 15] = v & 0xFFFF_FFFF;
+        sys.cpu.regs[field & 31] = v & 0xFFFF_FFFF;
     }
     #[inline(always)]
     fn cut(v: u64) -> u64 {
@@ -80,11 +125,11 @@ impl Width for u64 {
     const BITS: u32 = 64;
     #[inline(always)]
     fn get(sys: &System, field: usize) -> u64 {
-        sys.cpu.regs[field & 15]
+        sys.cpu.regs[field & 31]
     }
     #[inline(always)]
     fn set(sys: &mut System, field: usize, v: u64) {
-        sys.cpu.regs[field & 15] = v;
+        sys.cpu.regs[field & 31] = v;
     }
     #[inline(always)]
     fn cut(v: u64) -> u64 {
@@ -101,43 +146,50 @@ pub(super) fn load<T: Scalar>(sys: &mut System, op: OpRef, lin: u64) -> Option<u
     if sys.slow_load(op, lin, T::SIZE, false) { Some(sys.scratch) } else { None }
 }
 
-/// Reads memory that will be written back; `None` if it faulted.
-#[inline(always)]
-pub(super) fn load_for_write<T: Scalar>(sys: &mut System, op: OpRef, lin: u64) -> Option<u64> {
-    if let Some(v) = sys.tlb.read_for_write::<T>(lin) {
-        return Some(v.to_u64());
-    }
-    if sys.slow_load(op, lin, T::SIZE, true) { Some(sys.scratch) } else { None }
-}
-
 /// Writes memory; `false` if it faulted.
 #[inline(always)]
 pub(super) fn store<T: Scalar>(sys: &mut System, op: OpRef, lin: u64, v: u64) -> bool {
     sys.tlb.write(lin, T::from_u64(v)) || sys.slow_store(op, lin, T::SIZE, v)
 }
 
-/// The instance of a generic handler for an operand size in bytes: `by_width!(size, handler, Type, ...)`.
+/// The instance of a step for a [`class`] of operands: `by_width!(class, Step, Type, ...)`.
 macro_rules! by_width {
     ($size:expr, $handler:ident $(, $t:ty)*) => {
         match $size {
-            1 => $handler::<$($t,)* u8>,
-            2 => $handler::<$($t,)* u16>,
-            4 => $handler::<$($t,)* u32>,
-            _ => $handler::<$($t,)* u64>,
+            0 => $crate::exec::hot::step::one::<$handler<$($t,)* $crate::exec::hot::width::Low8>> as $crate::engine::Handler,
+            1 => $crate::exec::hot::step::one::<$handler<$($t,)* u8>>,
+            2 => $crate::exec::hot::step::one::<$handler<$($t,)* u16>>,
+            4 => $crate::exec::hot::step::one::<$handler<$($t,)* u32>>,
+            _ => $crate::exec::hot::step::one::<$handler<$($t,)* u64>>,
         }
     };
 }
 pub(super) use by_width;
 
-/// As [`by_width`], for handlers that also have an addressing mode: `by_width_and_addr!(size, kind, handler, Type, ...)`.
+/// As [`by_width`], for what is read, written or changed in memory by some addressing mode:
+/// `by_width_and_addr!(class, kind, Load, Reader, Type, ...)`.
 macro_rules! by_width_and_addr {
-    ($size:expr, $kind:expr, $handler:ident $(, $t:ty)*) => {
+    ($size:expr, $kind:expr, $access:ident, $what:ident $(, $t:ty)*) => {
         match $size {
-            1 => $crate::exec::hot::addr::by_addr!($kind, $handler $(, $t)*, u8),
-            2 => $crate::exec::hot::addr::by_addr!($kind, $handler $(, $t)*, u16),
-            4 => $crate::exec::hot::addr::by_addr!($kind, $handler $(, $t)*, u32),
-            _ => $crate::exec::hot::addr::by_addr!($kind, $handler $(, $t)*, u64),
+            0 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* $crate::exec::hot::width::Low8>),
+            1 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u8>),
+            2 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u16>),
+            4 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u32>),
+            _ => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u64>),
         }
     };
 }
 pub(super) use by_width_and_addr;
+
+/// As [`by_width_and_addr`], for instructions without a register that could be a high byte.
+macro_rules! by_low_width_and_addr {
+    ($size:expr, $kind:expr, $access:ident, $what:ident $(, $t:ty)*) => {
+        match $size {
+            1 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* $crate::exec::hot::width::Low8>),
+            2 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u16>),
+            4 => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u32>),
+            _ => $crate::exec::hot::addr::step_by_addr!($kind, $access, $what<$($t,)* u64>),
+        }
+    };
+}
+pub(super) use by_low_width_and_addr;

@@ -45,7 +45,7 @@ pub(super) fn note(sys: &mut System, info: u32) {
 #[inline(always)]
 pub(super) fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
     note(sys, op.wide(1) as u32);
-    let s = op.d() >> 2;
+    let s = A::segment(op);
     let (fdp, fds) = (A::ea(sys, op), sys.cpu.seg[if s < 6 { s } else { seg::DS }].sel);
     sys.cpu.fpu.note_operand(fdp, fds);
 }
