@@ -1,6 +1,7 @@
 //! Decoded blocks: a run of instructions of one page, decoded for one mode.
 
-use super::op::OpRef;
+use super::chain;
+use super::op::{Enters, OpRef};
 
 /// Where an instruction of a block is.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Block {
     pub(crate) insns: Box<[InsnPlace]>,
     /// The bytes that it was decoded from.
     pub(crate) bytes: Box<[u8]>,
+    /// The edges that lead here.
+    pub(crate) edges: Vec<OpRef>,
     /// Next block in the same bucket, and of the same page; `u32::MAX` ends the list.
     pub(crate) next_in_bucket: u32,
     pub(crate) next_in_page: u32,
@@ -49,6 +52,17 @@ impl Block {
     /// Instructions in it.
     pub(crate) fn len(&self) -> usize {
         self.insns.len()
+    }
+
+    /// Has the edges that lead here go past the entry op, if all that it does is to enter; to the entry op if not.
+    pub(crate) fn aim_edges(&self) {
+        let plain = chain::is_plain_entry(self.mode, self.entry.run());
+        let (to, enters) = if plain {
+            (self.entry.step(1), Enters::block(self.entry.imm(), self.len()))
+        } else {
+            (self.entry, Enters::NOTHING)
+        };
+        self.edges.iter().for_each(|edge| edge.set_edge(to, enters));
     }
 
     /// Bytes from its start to instruction `index` (to its end, for the one past the last).

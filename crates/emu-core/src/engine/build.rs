@@ -4,7 +4,7 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
-use super::op::{Edge, Handler, Landing, Op, OpRef, REGISTERS, Slot, Wide};
+use super::op::{Edge, Enters, Handler, Landing, Op, OpRef, REGISTERS, Slot, Wide};
 use super::{ColdInsn, NONE, chain, front};
 use crate::System;
 use crate::cpu::model::Kind;
@@ -120,7 +120,7 @@ impl<'a> Builder<'a> {
         if self.is_near(delta) {
             self.edges.push(self.slots.len() as u16);
         }
-        self.slots.push(Slot { edge: Edge { to: self.lookup_op, delta } });
+        self.slots.push(Slot { edge: Edge { to: self.lookup_op, delta, enters: Enters::NOTHING } });
         self.op(chain::stub, [0; 4], 0);
     }
 
@@ -227,7 +227,7 @@ impl System {
         }
         for slot in edges {
             let edge = entry.step(slot.into());
-            edge.set_edge(edge.step(1));
+            edge.set_edge(edge.step(1), Enters::NOTHING);
         }
         let block = Block {
             key: key.unwrap_or(u64::MAX),
@@ -237,6 +237,7 @@ impl System {
             entry,
             insns: places.as_slice().into(),
             bytes: bytes[..len].into(),
+            edges: Vec::new(),
             next_in_bucket: NONE,
             next_in_page: NONE,
         };
@@ -428,8 +429,7 @@ fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmw
         End::Jump => {}
         End::Open => {
             if b.is_near(len as i32) {
-                b.op(chain::fall_through, [0; 4], 0);
-                b.edge(len as i32);
+                exec::hot::lower_jump(len as i32, b);
             } else {
                 b.op(chain::fall_away, [0; 4], len as u32);
                 b.landing();

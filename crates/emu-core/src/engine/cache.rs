@@ -59,6 +59,7 @@ impl Engine {
             let b = self.block(i);
             let stops = self.breaks_at(b.key % PAGE_SIZE);
             b.entry.set_run(if stops { chain::break_handler(b.mode) } else { self.entry_handler(b.mode, false) });
+            b.aim_edges();
         } else {
             self.blocks[i as usize].health = Health::Dead;
             self.blocks[i as usize].entry.set_run(chain::enter_dead);
@@ -117,6 +118,7 @@ impl Engine {
             if b.health == Health::Good && b.key < to && b.key + b.bytes.len() as u64 > from {
                 b.health = Health::Suspect;
                 b.entry.set_run(chain::enter_suspect);
+                b.aim_edges();
             }
             if b.health == Health::Good {
                 kept.push(i);
@@ -150,11 +152,19 @@ impl Engine {
         });
     }
 
+    /// Has the edge here lead to block `index`.
+    pub(crate) fn link(&mut self, edge: OpRef, index: u32) {
+        let b = &mut self.blocks[index as usize];
+        b.edges.push(edge);
+        b.aim_edges();
+    }
+
     /// Throws one block away.
     pub(crate) fn kill(&mut self, i: u32) {
         let b = &mut self.blocks[i as usize];
         b.health = Health::Dead;
         b.entry.set_run(chain::enter_dead);
+        b.aim_edges();
     }
 
     /// The number that the next block will have.

@@ -59,6 +59,16 @@ pub(crate) fn entry_handler(mode: u16) -> Handler {
     if mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64) { enter } else { enter_checked }
 }
 
+/// Whether all that entry handler `run` does is to enter a block of this mode, where its instruction pointer is below
+/// [`CLOSE_TO_END`].
+#[allow(unpredictable_function_pointer_comparisons, reason = "a handler that is not recognised is only called")]
+pub(super) fn is_plain_entry(mode: u16, run: Handler) -> bool {
+    Mode(mode).has(Mode::OPEN_LIMIT) && run == entry_handler(mode)
+}
+
+/// From here on, a block of 16-bit code may pass the end of its segment.
+pub(crate) const CLOSE_TO_END: u64 = 0x1_0000 - super::LONGEST_BLOCK;
+
 /// The entry handler of blocks that begin where a debugger's breakpoint may stand.
 pub(crate) fn break_handler(mode: u16) -> Handler {
     let mode = Mode(mode);
@@ -92,8 +102,8 @@ pub(crate) fn entry_slot(run: Handler, index: u32, n: usize, len: usize) -> Slot
 pub(super) const STOPS: [Handler; 3] = [stub, enter_suspect, stop_here];
 
 /// The handlers of this file that go on.
-pub(super) const BRIDGES: [Handler; 10] =
-    [enter, enter_checked, enter_dead, lookup, land, fall_through, fall_away, cold, cold_end, firmware];
+pub(super) const BRIDGES: [Handler; 9] =
+    [enter, enter_checked, enter_dead, lookup, land, fall_away, cold, cold_end, firmware];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
 pub(super) fn enter(sys: &mut System, op: OpRef) {
@@ -120,7 +130,14 @@ pub(super) fn enter_checked(sys: &mut System, op: OpRef) {
 #[cold]
 #[inline(never)]
 fn refuse(sys: &mut System, op: OpRef) {
-    sys.block = op.imm();
+    refuse_block(sys, op.imm());
+}
+
+/// Block `index`, at RIP, does not fit before the deadline.
+#[cold]
+#[inline(never)]
+pub(crate) fn refuse_block(sys: &mut System, index: u32) {
+    sys.block = index;
     sys.exit = Exit::Deadline;
     let here = 0u8;
     let depth = sys.engine.depth.base.abs_diff((&raw const here).addr());
@@ -187,14 +204,7 @@ pub(crate) fn stop_here(sys: &mut System, op: OpRef) {
     sys.exit = Exit::Left;
 }
 
-/// The end of a block that no jump ends: goes on behind it.
-pub(crate) fn fall_through(sys: &mut System, op: OpRef) {
-    let edge = op.edge(1);
-    sys.cpu.rip = sys.wrap_rip(sys.cpu.rip.wrapping_add(edge.delta as u64));
-    goto!(sys, edge.to)
-}
-
-/// As [`fall_through`], to another page.
+/// The end of a block that no jump ends, at the end of its page: goes on behind it.
 pub(super) fn fall_away(sys: &mut System, op: OpRef) {
     sys.cpu.rip = sys.wrap_rip(sys.cpu.rip.wrapping_add(op.imm().into()));
     match landing(sys, op, 1, sys.code_linear()) {

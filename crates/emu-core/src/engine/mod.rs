@@ -16,8 +16,8 @@ pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
-pub(crate) use chain::{land, landing, run_chain, run_decoded};
-pub(crate) use op::{Edge, Handler, Landing, OpRef, Slot, goto, next};
+pub(crate) use chain::{CLOSE_TO_END, land, landing, refuse_block, run_chain, run_decoded};
+pub(crate) use op::{Edge, Enters, Handler, Landing, OpRef, Slot, goto, next};
 
 use crate::exec::{Exec, ExecTable};
 use crate::mem::PAGE_SIZE;

@@ -38,6 +38,34 @@ pub(crate) struct Op {
 pub(crate) struct Edge {
     pub(crate) to: OpRef,
     pub(crate) delta: i32,
+    /// What is to be entered on the way, as the target is the op behind its block's entry.
+    pub(crate) enters: Enters,
+}
+
+/// A block that is entered without its entry op: its number, and how many instructions it has, which is 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Enters(u32);
+
+impl Enters {
+    pub(crate) const NOTHING: Enters = Enters(0);
+
+    /// Block `index` of `n` instructions; there are fewer than 2^24 blocks of fewer than 256 instructions.
+    pub(super) fn block(index: u32, n: usize) -> Enters {
+        Enters(index << 8 | n as u32 & 0xFF)
+    }
+
+    /// Its instructions.
+    #[inline(always)]
+    pub(crate) fn instructions(self) -> i64 {
+        (self.0 & 0xFF).into()
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub(crate) fn index(self) -> u32 {
+        self.0 >> 8
+    }
 }
 
 /// 64 bits of operand behind an op.
@@ -150,6 +178,7 @@ impl OpRef {
         OpRef(unsafe { self.0.add(n) })
     }
     /// The slot before this one, in the same block.
+    #[inline(always)]
     pub(crate) fn back(self) -> OpRef {
         // SAFETY: only used by ops that the builder puts behind another slot.
         OpRef(unsafe { self.0.sub(1) })
@@ -164,9 +193,10 @@ impl OpRef {
         unsafe { (*(*self.0).get()).op.run = run }
     }
     /// Replaces the target of the edge here.
-    pub(crate) fn set_edge(self, to: OpRef) {
+    pub(crate) fn set_edge(self, to: OpRef, enters: Enters) {
         // SAFETY: as for `set_run`; only called on edges.
-        unsafe { (*(*self.0).get()).edge.to = to }
+        let edge = unsafe { &mut (*(*self.0).get()).edge };
+        (edge.to, edge.enters) = (to, enters);
     }
 }
 

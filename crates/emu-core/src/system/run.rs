@@ -330,7 +330,7 @@ impl System {
             && self.engine.block(entry.imm()).second_page.is_none()
         {
             // A block that crosses a page must be looked up each time: the next page may be another one by then.
-            edge.set_edge(entry);
+            self.engine.link(edge, entry.imm());
         }
     }
 

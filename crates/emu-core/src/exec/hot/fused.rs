@@ -5,13 +5,13 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-use super::jumps::{Ip, Ip16, Ip32, Ip64, branch_delta, is_natural};
+use super::jumps::{Ip, Ip16, Ip32, Ip64, branch, branch_delta, is_natural};
 use super::moves::condition;
 use super::width::{Width, field};
 use crate::System;
 use crate::cpu::Mode;
 use crate::cpu::flags::sign_extend;
-use crate::engine::{Builder, Handler, OpRef, goto};
+use crate::engine::{Builder, Handler, OpRef};
 
 /// The first of the pair.
 trait Compare {
@@ -53,15 +53,13 @@ impl Compare for Test {
 fn pair_reg<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
     let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
     let taken = C::run::<CC, W>(sys, a, b);
-    let to = I::follow(sys, if taken { op.edge(1) } else { op.edge(3) });
-    goto!(sys, to)
+    branch!(sys, I, op, 1, taken)
 }
 
 fn pair_imm<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
     let (a, b) = (W::get(sys, op.ra()), W::cut(op.imm() as i32 as i64 as u64));
     let taken = C::run::<CC, W>(sys, a, b);
-    let to = I::follow(sys, if taken { op.edge(1) } else { op.edge(3) });
-    goto!(sys, to)
+    branch!(sys, I, op, 1, taken)
 }
 
 macro_rules! by_condition {

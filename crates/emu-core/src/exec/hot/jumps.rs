@@ -8,7 +8,7 @@ use super::stack::{PushWidth, push_value, quick_push, quick_top};
 use super::width::{Width, field, load};
 use crate::System;
 use crate::cpu::{Mode, reg, seg};
-use crate::engine::{Builder, Edge, Handler, OpRef, goto, land, landing};
+use crate::engine::{Builder, CLOSE_TO_END, Edge, Enters, Handler, OpRef, goto, land, landing, refuse_block};
 use crate::mem::Scalar;
 use crate::system::{Exit, is_canonical};
 
@@ -16,8 +16,8 @@ use crate::system::{Exit, is_canonical};
 pub(super) trait Ip {
     /// Its size in bytes.
     const SIZE: u64;
-    /// Follows an edge: RIP moves on; the answer is the op to go on with.
-    fn follow(sys: &mut System, edge: Edge) -> OpRef;
+    /// Moves RIP along an edge. The answer is the edge as it holds there.
+    fn advance(sys: &mut System, edge: Edge) -> Edge;
     /// `v` as wide as the instruction pointer.
     fn cut(v: u64) -> u64;
 }
@@ -26,11 +26,17 @@ pub(super) struct Ip16;
 impl Ip for Ip16 {
     const SIZE: u64 = 2;
     #[inline(always)]
-    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+    fn advance(sys: &mut System, edge: Edge) -> Edge {
         let to = sys.cpu.rip.wrapping_add(edge.delta as u64);
         sys.cpu.rip = to & 0xFFFF;
-        // Wrapping around the segment leads elsewhere than the same number of bytes on: look it up.
-        if to > 0xFFFF { sys.engine.lookup_op } else { edge.to }
+        if to >= CLOSE_TO_END {
+            // The entry checks the segment's end. Wrapping around it leads elsewhere than the same number of bytes on: look
+            // it up.
+            let entry = if edge.enters == Enters::NOTHING { edge.to } else { edge.to.back() };
+            let to = if to > 0xFFFF { sys.engine.lookup_op } else { entry };
+            return Edge { to, enters: Enters::NOTHING, ..edge };
+        }
+        edge
     }
     #[inline(always)]
     fn cut(v: u64) -> u64 {
@@ -42,9 +48,9 @@ pub(super) struct Ip32;
 impl Ip for Ip32 {
     const SIZE: u64 = 4;
     #[inline(always)]
-    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+    fn advance(sys: &mut System, edge: Edge) -> Edge {
         sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as u64) & 0xFFFF_FFFF;
-        edge.to
+        edge
     }
     #[inline(always)]
     fn cut(v: u64) -> u64 {
@@ -56,15 +62,55 @@ pub(super) struct Ip64;
 impl Ip for Ip64 {
     const SIZE: u64 = 8;
     #[inline(always)]
-    fn follow(sys: &mut System, edge: Edge) -> OpRef {
+    fn advance(sys: &mut System, edge: Edge) -> Edge {
         sys.cpu.rip = sys.cpu.rip.wrapping_add(edge.delta as i64 as u64);
-        edge.to
+        edge
     }
     #[inline(always)]
     fn cut(v: u64) -> u64 {
         v
     }
 }
+
+/// Follows an edge: moves RIP, and enters the block there unless its entry op does. The answer is the op to go on with;
+/// `None` if the block does not fit before the deadline.
+#[inline(always)]
+pub(super) fn follow<I: Ip>(sys: &mut System, edge: Edge) -> Option<OpRef> {
+    debug_assert!(sys.budget >= 0, "what a block takes fitted when it was entered");
+    let edge = I::advance(sys, edge);
+    let left = sys.budget - edge.enters.instructions();
+    if left < 0 {
+        refuse_block(sys, edge.enters.index());
+        return None;
+    }
+    sys.budget = left;
+    sys.block = edge.enters.index();
+    Some(edge.to)
+}
+
+/// Ends a handler: goes on along an edge.
+macro_rules! along {
+    ($sys:expr, $ip:ty, $edge:expr) => {
+        if let Some(to) = $crate::exec::hot::jumps::follow::<$ip>($sys, $edge) {
+            $crate::engine::goto!($sys, to)
+        }
+    };
+}
+pub(super) use along;
+
+/// Ends a handler: goes on along the edge in slot `n` behind `op` if `taken`, along the one behind that if not. A host's
+/// branch, which is guessed at once, and not the choice of an address, which waits for the condition.
+macro_rules! branch {
+    ($sys:expr, $ip:ty, $op:expr, $n:expr, $taken:expr) => {
+        if $taken {
+            $crate::exec::hot::jumps::along!($sys, $ip, $op.edge($n))
+        } else {
+            core::hint::cold_path();
+            $crate::exec::hot::jumps::along!($sys, $ip, $op.edge($n + 2))
+        }
+    };
+}
+pub(super) use branch;
 
 /// The instance of a generic handler for the mode's instruction pointer.
 macro_rules! by_ip {
@@ -78,15 +124,13 @@ macro_rules! by_ip {
 }
 
 fn jmp<I: Ip>(sys: &mut System, op: OpRef) {
-    let to = I::follow(sys, op.edge(1));
-    goto!(sys, to)
+    along!(sys, I, op.edge(1))
 }
 
 /// Condition `imm`; edges: taken, not taken.
 fn jcc<const CC: u8, I: Ip>(sys: &mut System, op: OpRef) {
-    let edge = if sys.cpu.flags.condition(CC) { op.edge(1) } else { op.edge(3) };
-    let to = I::follow(sys, edge);
-    goto!(sys, to)
+    let taken = sys.cpu.flags.condition(CC);
+    branch!(sys, I, op, 1, taken)
 }
 
 /// A jump to another page, `imm` bytes from the block's start.
@@ -104,15 +148,12 @@ fn jmp_away<I: Ip>(sys: &mut System, op: OpRef) {
 fn loop_<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
     let count = W::cut(W::get(sys, reg::RCX).wrapping_sub(1));
     W::set(sys, reg::RCX, count);
-    let edge = if count != 0 { op.edge(1) } else { op.edge(3) };
-    let to = I::follow(sys, edge);
-    goto!(sys, to)
+    branch!(sys, I, op, 1, count != 0)
 }
 
 fn jcxz<W: Width, I: Ip>(sys: &mut System, op: OpRef) {
-    let edge = if W::get(sys, reg::RCX) == 0 { op.edge(1) } else { op.edge(3) };
-    let to = I::follow(sys, edge);
-    goto!(sys, to)
+    let taken = W::get(sys, reg::RCX) == 0;
+    branch!(sys, I, op, 1, taken)
 }
 
 /// `imm`: from the block's start to the return address.
@@ -121,16 +162,14 @@ fn call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef) {
     if !quick_push::<P>(sys, back) {
         return late_call::<P, I>(sys, op, back);
     }
-    let to = I::follow(sys, op.edge(1));
-    goto!(sys, to)
+    along!(sys, I, op.edge(1))
 }
 
 #[cold]
 #[inline(never)]
 fn late_call<P: PushWidth, I: Ip>(sys: &mut System, op: OpRef, back: u64) {
     if push_value::<P>(sys, op, back) {
-        let to = I::follow(sys, op.edge(1));
-        goto!(sys, to)
+        along!(sys, I, op.edge(1))
     }
 }
 
@@ -379,7 +418,7 @@ fn two_edges(insn: &Instruction, b: &mut Builder<'_>, run: Handler) -> bool {
     true
 }
 
-fn lower_jmp(delta: i32, b: &mut Builder<'_>) {
+pub(super) fn lower_jmp(delta: i32, b: &mut Builder<'_>) {
     if b.is_near(delta) {
         let run: Handler = by_ip!(b.mode, jmp);
         b.op(run, [0; 4], 0);

@@ -33,6 +33,11 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         || sse::lower(insn, b)
 }
 
+/// Lowers a jump to what stands `delta` bytes from the block's start, in the same page.
+pub(crate) fn lower_jump(delta: i32, b: &mut Builder<'_>) {
+    jumps::lower_jmp(delta, b);
+}
+
 /// Lowers two instructions as one op, if they are a common pair. `b.offset` is that of the second.
 pub(crate) fn lower_pair(first: &Instruction, second: &Instruction, b: &mut Builder<'_>) -> bool {
     fused::lower(first, second, b)

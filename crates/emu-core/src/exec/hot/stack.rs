@@ -126,10 +126,7 @@ pub(super) fn quick_push<P: PushWidth>(sys: &mut System, v: u64) -> bool {
 #[inline(always)]
 pub(super) fn quick_top<P: PushWidth>(sys: &System, sp: u64) -> Option<u64> {
     let lin = P::open(sys, sp, false)?;
-    match sys.tlb.read::<P::Value>(lin) {
-        Some(v) => Some(v.to_u64()),
-        None => None,
-    }
+    sys.tlb.read::<P::Value>(lin).map(Scalar::to_u64)
 }
 
 /// PUSH of a register.
