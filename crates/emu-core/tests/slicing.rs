@@ -40,6 +40,69 @@ fn random_code(rng: &mut TestRng) -> Vec<u8> {
     code
 }
 
+/// Appends an instruction as compilers make them: registers other than (E)BX and the stack pointer, memory at (E)BX, and
+/// flags that somebody reads a few instructions later.
+fn push_compiled(bits: u32, rng: &mut TestRng, code: &mut Vec<u8>) {
+    const REGISTERS: [u8; 6] = [0, 1, 2, 5, 6, 7];
+    const ALU: [u8; 9] = [0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x85];
+    let r = rng.next();
+    let mut byte = |n: u64| (rng.next() % n) as u8;
+    let (a, b) = (REGISTERS[byte(6) as usize], REGISTERS[byte(6) as usize]);
+    let registers = 0xC0 | a << 3 | b;
+    let memory = [0x40 | a << 3 | if bits == 16 { 7 } else { 3 }, byte(64)];
+    let single = |n: u8| 0xC0 | n << 3 | b;
+    match (r >> 8) % 8 {
+        0 => code.push(0x66),
+        1..=3 if bits == 64 => code.push(0x48),
+        _ => {}
+    }
+    match r % 26 {
+        0..=3 => code.extend([0x89, registers]),
+        4..=7 => code.extend([ALU[byte(9) as usize], registers]),
+        8 => code.extend([0x83, single(byte(8)), byte(255)]),
+        9 => code.extend([0xC1, single([0, 1, 4, 5, 7][byte(5) as usize]), byte(255)]),
+        10 => code.extend([0xD3, single([0, 1, 4, 5, 7][byte(5) as usize])]),
+        11 => code.extend([0xD1, single([0, 1, 4, 5, 7][byte(5) as usize])]),
+        12 => code.extend([0x0F, 0x40 | byte(16), registers]),
+        13 => code.extend([0x0F, 0x90 | byte(16), 0xC0 | byte(3)]),
+        14 => code.extend([0x0F, [0xAF, 0xB6, 0xB7, 0xBE, 0xBF][byte(5) as usize], 0xC0 | a << 3 | byte(3)]),
+        15 => code.extend([0xFF, single(byte(2))]),
+        16 => code.extend([0xF7, single(2 + byte(2))]),
+        17 => code.extend([0x6B, registers, byte(255)]),
+        18 => code.extend([0x0F, 0xBA, single(4), byte(64)]),
+        19 => code.extend([0x8B, memory[0], memory[1], 0x89, registers]),
+        20 => code.extend([[0x8B, 0x03, 0x3B, 0x39, 0x01, 0x89, 0x8D, 0x23][byte(8) as usize], memory[0], memory[1]]),
+        21 => code.extend([0x0F, [0x42, 0x4F, 0xB6, 0xB7, 0xBE][byte(5) as usize], memory[0], memory[1]]),
+        22 => code.extend([[0x80, 0x83][byte(2) as usize], memory[0] & 0x47 | 0x38, memory[1], byte(255)]),
+        23 => code.extend([0x50 | a, 0x58 | b]),
+        24 => code.extend([0x50 | a, 0x50 | b, 0x58 | a, 0x58 | b]),
+        _ => code.extend([0x39, registers]),
+    }
+    if r >> 16 & 3 == 0 {
+        code.extend([0x70 | byte(16), 2, 0x90, 0x90]);
+    }
+}
+
+/// Code as compilers make it, in a loop.
+fn compiled_code(bits: u32, rng: &mut TestRng) -> Vec<u8> {
+    let mut code = Vec::new();
+    while code.len() < CODE_LEN as usize {
+        push_compiled(bits, rng, &mut code);
+    }
+    let back = (-(code.len() as i32 + if bits == 16 { 3 } else { 5 })).to_le_bytes();
+    code.push(0xE9);
+    code.extend(&back[..if bits == 16 { 2 } else { 4 }]);
+    code
+}
+
+/// A machine about to run [`compiled_code`].
+fn compiled_machine(bits: u32, seed: u64) -> System {
+    let mut sys = machine(bits, seed);
+    sys.mem.write(CODE, &compiled_code(bits, &mut TestRng(seed ^ 0x1234_5678_9ABC)));
+    sys.cpu.regs[3] = 0xA000;
+    sys
+}
+
 fn machine(bits: u32, seed: u64) -> System {
     let mut rng = TestRng(seed);
     let mut mem = PhysMem::new(0x20_0000, 0).unwrap();
@@ -119,10 +182,13 @@ fn enter_long(sys: &mut System) {
     sys.cpu.refresh_segments();
 }
 
-fn check(bits: u32, seeds: core::ops::Range<u64>) {
+/// Makes a machine with code for so many bits from a seed.
+type Make = fn(u32, u64) -> System;
+
+fn check(make: Make, bits: u32, seeds: core::ops::Range<u64>) {
     const TICKS: u64 = 600;
     for seed in seeds {
-        let (mut whole, mut pieces) = (machine(bits, seed), machine(bits, seed));
+        let (mut whole, mut pieces) = (make(bits, seed), make(bits, seed));
         let mut rng = TestRng(!seed);
         let mut at = 0;
         while at < TICKS {
@@ -132,7 +198,7 @@ fn check(bits: u32, seeds: core::ops::Range<u64>) {
                 pieces.run(Ticks(t));
             }
             if whole.hash() != pieces.hash() {
-                panic!("{}", first_difference(bits, seed, at, end));
+                panic!("{}", first_difference(make, bits, seed, at, end));
             }
             if stop == Stop::TripleFault {
                 break;
@@ -143,15 +209,15 @@ fn check(bits: u32, seeds: core::ops::Range<u64>) {
 }
 
 /// Where a run in one go first differs from one tick by tick: the instruction, and both machines behind it.
-fn first_difference(bits: u32, seed: u64, from: u64, to: u64) -> String {
-    let mut pieces = machine(bits, seed);
+fn first_difference(make: Make, bits: u32, seed: u64, from: u64, to: u64) -> String {
+    let mut pieces = make(bits, seed);
     (1..=from).for_each(|t| {
         pieces.run(Ticks(t));
     });
     for t in from + 1..=to {
         let before = pieces.cpu.rip;
         pieces.run(Ticks(t));
-        let mut whole = machine(bits, seed);
+        let mut whole = make(bits, seed);
         whole.run(Ticks(from));
         whole.run(Ticks(t));
         if whole.hash() != pieces.hash() {
@@ -175,15 +241,22 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 12 } else { 150 };
 
 #[test]
 fn real_mode() {
-    check(16, 0..SEEDS);
+    check(machine, 16, 0..SEEDS);
 }
 
 #[test]
 fn flat_protected_mode() {
-    check(32, 0..SEEDS);
+    check(machine, 32, 0..SEEDS);
 }
 
 #[test]
 fn long_mode() {
-    check(64, 0..SEEDS);
+    check(machine, 64, 0..SEEDS);
+}
+
+#[test]
+fn compiled_code_in_every_mode() {
+    for bits in [16, 32, 64] {
+        check(compiled_machine, bits, 0..SEEDS);
+    }
 }

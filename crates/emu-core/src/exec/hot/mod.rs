@@ -15,11 +15,9 @@ mod step;
 mod width;
 mod x87;
 
-use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind};
+use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, RflagsBits};
 
 use crate::cpu::Model;
-use crate::cpu::bits::CF;
-use crate::cpu::flags::STATUS;
 use crate::engine::Builder;
 
 /// Lowers `insn` if it is a common one.
@@ -43,7 +41,8 @@ pub(crate) fn lower_pair(first: &Instruction, second: &Instruction, b: &mut Buil
     fused::lower(first, second, b)
 }
 
-/// What an instruction at or right behind which nothing can stop the chain does to the status flags, as bits of EFLAGS.
+/// What an instruction at or right behind which nothing can stop the chain does to the flags, as the decoder's
+/// [`RflagsBits`].
 pub(crate) struct Quiet {
     /// Reads these.
     pub(crate) reads: u32,
@@ -65,7 +64,7 @@ pub(crate) fn quiet(insn: &Instruction, model: &Model) -> Option<Quiet> {
         return None;
     }
     let by_cl = insn.op_count() == 2 && insn.op1_kind() == OpKind::Register;
-    let (reads, changes) = (insn.rflags_read() & STATUS, insn.rflags_modified() & STATUS);
+    let (reads, changes) = (insn.rflags_read(), insn.rflags_modified());
     let replaces = match insn.mnemonic() {
         Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec | Neg | Not | Mov | Movzx | Movsx | Movsxd
         | Lea | Bswap | Cbw | Cwde | Cdqe | Cwd | Cdq | Cqo => changes,
@@ -78,7 +77,7 @@ pub(crate) fn quiet(insn: &Instruction, model: &Model) -> Option<Quiet> {
         Shl | Shr | Sar | Rol | Ror if by_cl => 0,
         Shl | Shr | Sar => changes,
         // OF stays, but for a count of 1.
-        Rol | Ror => CF,
+        Rol | Ror => RflagsBits::CF,
         _ => return None,
     };
     Some(Quiet { reads, changes, replaces })
