@@ -111,6 +111,14 @@ impl LazyFlags {
         self.aux = u32::from(cf) << 31 | u32::from(cf ^ of) << 30 | u32::from(af) << 3;
     }
 
+    /// Replaces CF, and keeps the rest.
+    #[inline(always)]
+    pub(crate) fn set_cf(&mut self, cf: bool) {
+        // OF = CF ^ PO must stay.
+        let flip = (self.aux & CF_BIT) ^ u32::from(cf) << 31;
+        self.aux ^= flip | flip >> 1;
+    }
+
     /// Replaces CF and OF, and keeps the rest.
     #[inline(always)]
     pub fn set_cf_of(&mut self, cf: bool, of: bool) {

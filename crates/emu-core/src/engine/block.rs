@@ -12,6 +12,9 @@ pub(crate) struct InsnPlace {
     pub(crate) slot: u16,
     /// It shares its op with the instruction before it.
     pub(crate) fused: bool,
+    /// The handler of the instruction before it does it too: the chain must not be stopped here from outside. Its own op
+    /// is used by a slow path of that instruction, which goes on here, and may be stopped there.
+    pub(crate) joined: bool,
     /// Flags that the instructions before it should have set are missing: the chain must not stop before it.
     pub(crate) stale: bool,
 }
@@ -87,6 +90,12 @@ impl Block {
     /// The op of instruction `index`; `None` if the chain can't stop there.
     pub(crate) fn op_of(&self, index: usize) -> Option<OpRef> {
         let place = self.insns.get(index)?;
-        if place.fused || place.stale { None } else { Some(self.entry.step(place.slot.into())) }
+        if place.fused || place.stale || place.joined { None } else { Some(self.entry.step(place.slot.into())) }
+    }
+
+    /// The op behind that of instruction `index`, where a slow path of the latter goes on; `None` if that is in another block.
+    pub(crate) fn op_behind(&self, index: usize) -> Option<OpRef> {
+        let place = self.insns.get(index + 1).filter(|p| !p.fused)?;
+        Some(self.entry.step(place.slot.into()))
     }
 }

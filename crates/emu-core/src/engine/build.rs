@@ -41,6 +41,8 @@ pub(crate) struct Builder<'a> {
     slots: &'a mut Vec<Slot>,
     places: &'a mut Vec<InsnPlace>,
     cold: &'a mut Vec<ColdInsn>,
+    /// The ops among the slots, by their number.
+    ops: Vec<(u16, Op)>,
     /// Slots that are edges to be linked later.
     edges: Vec<u16>,
     lookup_op: OpRef,
@@ -70,6 +72,7 @@ impl<'a> Builder<'a> {
             slots,
             places,
             cold,
+            ops: Vec::with_capacity(2 * MAX_INSNS),
             edges: Vec::new(),
             lookup_op,
             link_base,
@@ -82,13 +85,13 @@ impl<'a> Builder<'a> {
     /// Begins an instruction `offset` bytes from the block's start.
     fn place(&mut self, offset: usize) {
         let slot = self.slots.len() as u16;
-        self.places.push(InsnPlace { offset: offset as u16, slot, fused: false, stale: false });
+        self.places.push(InsnPlace { offset: offset as u16, slot, fused: false, joined: false, stale: false });
     }
 
     /// Notes that the instruction `offset` bytes from the block's start shares its op with the one before it.
     fn place_fused(&mut self, offset: usize) {
         let slot = self.places.last().map_or(0, |p| p.slot);
-        self.places.push(InsnPlace { offset: offset as u16, slot, fused: true, stale: false });
+        self.places.push(InsnPlace { offset: offset as u16, slot, fused: true, joined: false, stale: false });
     }
 
     /// Notes whether flags are not what they should be before the instruction just begun.
@@ -100,7 +103,29 @@ impl<'a> Builder<'a> {
 
     /// Appends an op.
     pub(crate) fn op(&mut self, run: Handler, [a, b, c, d]: [u8; 4], imm: u32) {
-        self.slots.push(Slot { op: Op { run, a, b, c, d, imm } });
+        let op = Op { run, a, b, c, d, imm };
+        self.ops.push((self.slots.len() as u16, op));
+        self.slots.push(Slot { op });
+    }
+
+    /// Gives ops that stand one behind the other a handler that does both, or more.
+    fn join(&mut self, fusions: &exec::hot::Fusions) {
+        let mut i = 0;
+        while let Some(&(slot, mut op)) = self.ops.get(i) {
+            i += 1;
+            let first = i;
+            while let Some(&(behind, next)) = self.ops.get(i)
+                && let Some(run) = fusions.of(op.run, next.run)
+            {
+                op.run = run;
+                let place = self.places.iter_mut().find(|p| p.slot == behind && !p.fused);
+                place.into_iter().for_each(|p| p.joined = true);
+                i += 1;
+            }
+            if i > first {
+                self.slots[usize::from(slot)] = Slot { op };
+            }
+        }
     }
 
     /// Appends an op whose first three fields are those of registers: handlers read them by [`OpRef::ra`] and its kin.
@@ -218,6 +243,9 @@ impl System {
         let max = if alone { 1 } else { longest };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
         let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
+        if !mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH) {
+            b.join(&engine.fusions);
+        }
         let edges = core::mem::take(&mut b.edges);
         let n = places.len();
         slots[0] = chain::entry_slot(engine.entry_handler(mode_key, wraps), index, n, len);

@@ -19,7 +19,7 @@ pub(crate) use build::Builder;
 pub(crate) use chain::{CLOSE_TO_END, land, landing, refuse_block, run_chain, run_decoded};
 pub(crate) use op::{Edge, Enters, Handler, Landing, OpRef, Slot, goto, next};
 
-use crate::exec::{Exec, ExecTable};
+use crate::exec::{self, Exec, ExecTable};
 use crate::mem::PAGE_SIZE;
 use crate::profile::Counting;
 use context::Contexts;
@@ -52,6 +52,7 @@ pub(crate) struct Engine {
     jumps: Jumps,
     pub(crate) contexts: Contexts,
     pub(crate) table: ExecTable,
+    pub(crate) fusions: exec::hot::Fusions,
     /// An op that looks RIP up: the target of every edge that can't be linked.
     pub(crate) lookup_op: OpRef,
     /// The ops whose handlers are replaced so that the chain stops there, and their own handlers: one for a deadline, one
@@ -107,6 +108,7 @@ impl Engine {
             jumps: Jumps::new(lookup_op),
             contexts: Contexts::default(),
             table: ExecTable::new(model),
+            fusions: exec::hot::Fusions::new(),
             lookup_op,
             patched: Vec::new(),
             breaks: Vec::new(),
@@ -141,14 +143,14 @@ impl Engine {
         let block = self.block(index);
         let offset = block.offset_of(block.instruction_at(op));
         let bytes = block.bytes.get(offset as usize..).unwrap_or_default();
-        let (bits, options) = (crate::cpu::Mode(block.mode).bitness(), crate::exec::decoder_options(model));
+        let (bits, options) = (crate::cpu::Mode(block.mode).bitness(), exec::decoder_options(model));
         iced_x86::Decoder::with_ip(bits, bytes, offset, options).decode()
     }
 
     /// Makes the chain stop behind the instruction at `op` of block `index`, if it is not the block's last.
     pub(crate) fn stop_after(&mut self, index: u32, op: OpRef) {
         let block = &self.blocks[index as usize];
-        if let Some(next) = block.op_of(block.instruction_at(op) + 1) {
+        if let Some(next) = block.op_behind(block.instruction_at(op)) {
             self.stop_at(next);
         }
     }

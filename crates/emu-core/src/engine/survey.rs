@@ -170,6 +170,7 @@ pub fn all() -> Handlers {
     let model = Model::new(Kind::X64V3);
     let mut survey = Survey { table: ExecTable::new(&model), model, arena: Arena::default(), found: BTreeSet::new() };
     survey.found.extend(chain::BRIDGES.map(address));
+    survey.found.extend(crate::exec::hot::Fusions::new().handlers().map(address));
     survey.found.extend(super::profiled::COUNTED.map(address));
     for mode in MODES.map(Mode) {
         survey.singles(mode);

@@ -3,23 +3,26 @@
 //! Only pairs without a memory operand: nothing can stop the chain between the two. The condition is computed from the
 //! operands, and the flags are stored beside it for whoever comes after.
 
+use core::marker::PhantomData;
+
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::jumps::{Ip, Ip16, Ip32, Ip64, branch, branch_delta, is_natural};
-use super::moves::condition;
-use super::width::{Width, field};
+use super::moves::{by_condition, condition};
+use super::step::{End, end};
+use super::width::{Low8, Width, class, field};
 use crate::System;
 use crate::cpu::Mode;
 use crate::cpu::flags::sign_extend;
 use crate::engine::{Builder, Handler, OpRef};
 
 /// The first of the pair.
-trait Compare {
+pub(super) trait Compare {
     /// Sets the flags, and tells whether condition `CC` holds.
     fn run<const CC: u8, W: Width>(sys: &mut System, a: u64, b: u64) -> bool;
 }
 
-struct Cmp;
+pub(super) struct Cmp;
 impl Compare for Cmp {
     #[inline(always)]
     fn run<const CC: u8, W: Width>(sys: &mut System, a: u64, b: u64) -> bool {
@@ -41,7 +44,7 @@ impl Compare for Cmp {
     }
 }
 
-struct Test;
+pub(super) struct Test;
 impl Compare for Test {
     #[inline(always)]
     fn run<const CC: u8, W: Width>(sys: &mut System, a: u64, b: u64) -> bool {
@@ -50,47 +53,48 @@ impl Compare for Test {
     }
 }
 
-fn pair_reg<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
-    let taken = C::run::<CC, W>(sys, a, b);
-    branch!(sys, I, op, 1, taken)
+/// A comparison of registers, and its jump.
+pub(super) struct OfRegisters<const CC: u8, C, W, I>(PhantomData<(C, W, I)>);
+impl<const CC: u8, C: Compare, W: Width, I: Ip> End for OfRegisters<CC, C, W, I> {
+    #[inline(always)]
+    fn end(sys: &mut System, op: OpRef) {
+        let (a, b) = (W::get(sys, op.ra()), W::get(sys, op.rb()));
+        let taken = C::run::<CC, W>(sys, a, b);
+        branch!(sys, I, op, 1, taken)
+    }
 }
 
-fn pair_imm<const CC: u8, C: Compare, W: Width, I: Ip>(sys: &mut System, op: OpRef) {
-    let (a, b) = (W::get(sys, op.ra()), W::cut(op.imm() as i32 as i64 as u64));
-    let taken = C::run::<CC, W>(sys, a, b);
-    branch!(sys, I, op, 1, taken)
-}
-
-macro_rules! by_condition {
-    ($cc:expr, $f:ident, $c:ty, $w:ty, $ip:ty; $($n:literal)*) => {
-        match $cc {
-            $($n => $f::<$n, $c, $w, $ip>,)*
-            _ => $f::<15, $c, $w, $ip>,
-        }
-    };
+/// A comparison of a register and an immediate, and its jump.
+pub(super) struct OfImmediate<const CC: u8, C, W, I>(PhantomData<(C, W, I)>);
+impl<const CC: u8, C: Compare, W: Width, I: Ip> End for OfImmediate<CC, C, W, I> {
+    #[inline(always)]
+    fn end(sys: &mut System, op: OpRef) {
+        let (a, b) = (W::get(sys, op.ra()), W::cut(op.imm() as i32 as i64 as u64));
+        let taken = C::run::<CC, W>(sys, a, b);
+        branch!(sys, I, op, 1, taken)
+    }
 }
 
 macro_rules! pair_handler {
     ($name:ident, $c:ty, $f:ident) => {
-        fn $name(cc: u8, size: usize, mode: Mode) -> Option<Handler> {
-            Some(match (mode.bitness(), size) {
-                (16, 1) => by_condition!(cc, $f, $c, u8, Ip16; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (16, 2) => by_condition!(cc, $f, $c, u16, Ip16; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (32, 1) => by_condition!(cc, $f, $c, u8, Ip32; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (32, 4) => by_condition!(cc, $f, $c, u32, Ip32; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (64, 1) => by_condition!(cc, $f, $c, u8, Ip64; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (64, 4) => by_condition!(cc, $f, $c, u32, Ip64; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                (64, 8) => by_condition!(cc, $f, $c, u64, Ip64; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        fn $name(cc: u8, class: usize, mode: Mode) -> Option<Handler> {
+            Some(match (mode.bitness(), class) {
+                (16, 0) => by_condition!(cc, |CC| end::<$f<CC, $c, Low8, Ip16>>),
+                (16, 2) => by_condition!(cc, |CC| end::<$f<CC, $c, u16, Ip16>>),
+                (32, 0) => by_condition!(cc, |CC| end::<$f<CC, $c, Low8, Ip32>>),
+                (32, 4) => by_condition!(cc, |CC| end::<$f<CC, $c, u32, Ip32>>),
+                (64, 0) => by_condition!(cc, |CC| end::<$f<CC, $c, Low8, Ip64>>),
+                (64, 4) => by_condition!(cc, |CC| end::<$f<CC, $c, u32, Ip64>>),
+                (64, 8) => by_condition!(cc, |CC| end::<$f<CC, $c, u64, Ip64>>),
                 _ => return None,
             })
         }
     };
 }
-pair_handler!(cmp_reg, Cmp, pair_reg);
-pair_handler!(cmp_imm, Cmp, pair_imm);
-pair_handler!(test_reg, Test, pair_reg);
-pair_handler!(test_imm, Test, pair_imm);
+pair_handler!(cmp_reg, Cmp, OfRegisters);
+pair_handler!(cmp_imm, Cmp, OfImmediate);
+pair_handler!(test_reg, Test, OfRegisters);
+pair_handler!(test_imm, Test, OfImmediate);
 
 /// Lowers `first` and `second` as one op, if they are such a pair. `b.offset` is that of `second`.
 pub(super) fn lower(first: &Instruction, second: &Instruction, b: &mut Builder<'_>) -> bool {
@@ -98,7 +102,7 @@ pub(super) fn lower(first: &Instruction, second: &Instruction, b: &mut Builder<'
     if !jump || first.op0_kind() != OpKind::Register || first.op1_kind() == OpKind::Memory {
         return false;
     }
-    let (cc, size) = (condition(second), first.op0_register().size());
+    let (cc, size) = (condition(second), class(first, first.op0_register().size()));
     let by_register = first.op1_kind() == OpKind::Register;
     let run = match (first.mnemonic(), by_register) {
         (Mnemonic::Cmp, true) => cmp_reg(cc, size, b.mode),

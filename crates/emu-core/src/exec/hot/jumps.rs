@@ -1,10 +1,13 @@
 //! Near jumps, calls and returns, in code whose segment's limit leaves every address open.
 
+use core::marker::PhantomData;
+
 use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::addr::{Addr, MemoryOperand, by_addr};
-use super::moves::condition;
+use super::moves::{by_condition, condition};
 use super::stack::{PushWidth, push_value, quick_push, quick_top};
+use super::step::{End, end};
 use super::width::{Width, field, load};
 use crate::System;
 use crate::cpu::{Mode, reg, seg};
@@ -127,10 +130,14 @@ fn jmp<I: Ip>(sys: &mut System, op: OpRef) {
     along!(sys, I, op.edge(1))
 }
 
-/// Condition `imm`; edges: taken, not taken.
-fn jcc<const CC: u8, I: Ip>(sys: &mut System, op: OpRef) {
-    let taken = sys.cpu.flags.condition(CC);
-    branch!(sys, I, op, 1, taken)
+/// Jcc; edges: taken, not taken.
+pub(super) struct JumpIf<const CC: u8, I>(PhantomData<I>);
+impl<const CC: u8, I: Ip> End for JumpIf<CC, I> {
+    #[inline(always)]
+    fn end(sys: &mut System, op: OpRef) {
+        let taken = sys.cpu.flags.condition(CC);
+        branch!(sys, I, op, 1, taken)
+    }
 }
 
 /// A jump to another page, `imm` bytes from the block's start.
@@ -393,20 +400,11 @@ pub(super) fn branch_delta(insn: &Instruction, mode: Mode) -> i32 {
     }
 }
 
-macro_rules! by_condition {
-    ($cc:expr, $ip:ident; $($n:literal)*) => {
-        match $cc {
-            $($n => jcc::<$n, $ip>,)*
-            _ => jcc::<15, $ip>,
-        }
-    };
-}
-
 fn jcc_handler(cc: u8, mode: Mode) -> Handler {
     match mode.bitness() {
-        16 => by_condition!(cc, Ip16; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        32 => by_condition!(cc, Ip32; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        _ => by_condition!(cc, Ip64; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        16 => by_condition!(cc, |CC| end::<JumpIf<CC, Ip16>>),
+        32 => by_condition!(cc, |CC| end::<JumpIf<CC, Ip32>>),
+        _ => by_condition!(cc, |CC| end::<JumpIf<CC, Ip64>>),
     }
 }
 

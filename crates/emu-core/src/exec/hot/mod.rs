@@ -6,6 +6,7 @@
 mod addr;
 mod alu;
 mod fused;
+mod fusions;
 mod jumps;
 mod moves;
 mod shift;
@@ -30,6 +31,8 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         || shift::lower(insn, b)
         || sse::lower(insn, b)
 }
+
+pub(crate) use fusions::Fusions;
 
 /// Lowers a jump to what stands `delta` bytes from the block's start, in the same page.
 pub(crate) fn lower_jump(delta: i32, b: &mut Builder<'_>) {

@@ -194,6 +194,8 @@ macro_rules! by_condition {
     };
 }
 
+pub(super) use by_condition;
+
 fn is_general(insn: &Instruction, n: u32) -> bool {
     insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_gpr()
 }

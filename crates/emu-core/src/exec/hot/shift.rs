@@ -1,4 +1,4 @@
-//! Shifts and rotates of registers, IMUL and MUL, BSWAP.
+//! Shifts and rotates of registers, IMUL and MUL, BSWAP, BT of an immediate.
 //!
 //! Flags, the undefined ones included, are those that `exec::shift` and `exec::muldiv` give.
 
@@ -18,7 +18,7 @@ use crate::cpu::model::Kind;
 use crate::cpu::reg;
 use crate::engine::{Builder, Handler, OpRef};
 
-trait Shift {
+pub(super) trait Shift {
     /// Shifts `a` by `n`, which is not 0; `by_cl`: the count is CL's, not an immediate.
     fn run<W: Width>(sys: &mut System, a: u64, n: u32, by_cl: bool) -> u64;
 }
@@ -29,7 +29,7 @@ fn from_top<W: Width>(a: u64, n: u32) -> bool {
     a >> (W::BITS - 1 - n) & 1 != 0
 }
 
-struct Shl;
+pub(super) struct Shl;
 impl Shift for Shl {
     #[inline(always)]
     fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
@@ -41,7 +41,7 @@ impl Shift for Shl {
     }
 }
 
-struct Shr;
+pub(super) struct Shr;
 impl Shift for Shr {
     #[inline(always)]
     fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
@@ -51,7 +51,7 @@ impl Shift for Shr {
     }
 }
 
-struct Sar;
+pub(super) struct Sar;
 impl Shift for Sar {
     #[inline(always)]
     fn run<W: Width>(sys: &mut System, a: u64, n: u32, _: bool) -> u64 {
@@ -106,7 +106,7 @@ impl Shift for Ror {
 /// The same operations where a later instruction overwrites the flags before anybody can see them.
 macro_rules! flagless {
     ($name:ident, |$a:ident, $n:ident, $w:ident| $body:expr) => {
-        struct $name;
+        pub(super) struct $name;
         impl Shift for $name {
             #[inline(always)]
             fn run<$w: Width>(_: &mut System, $a: u64, $n: u32, _: bool) -> u64 {
@@ -122,7 +122,7 @@ flagless!(RolQuiet, |a, n, W| rotate_left::<W>(a, n));
 flagless!(RorQuiet, |a, n, W| rotate_left::<W>(a, W::BITS - n % W::BITS));
 
 /// By an immediate.
-struct ByImmediate<S, W>(PhantomData<(S, W)>);
+pub(super) struct ByImmediate<S, W>(PhantomData<(S, W)>);
 impl<S: Shift, W: Width> Step for ByImmediate<S, W> {
     #[inline(always)]
     fn step(sys: &mut System, op: OpRef) -> bool {
@@ -218,6 +218,49 @@ step!(Bswap<W: Width>, |sys, op| {
     W::set(sys, op.ra(), v)
 });
 
+/// BT of a register or of memory, and an immediate: only CF changes.
+struct BitTest<W>(PhantomData<W>);
+impl<W: Width> BitTest<W> {
+    #[inline(always)]
+    fn test(sys: &mut System, v: u64, n: u64) {
+        sys.cpu.flags.set_cf(v >> (n & u64::from(W::BITS - 1)) & 1 != 0);
+    }
+}
+impl<W: Width> Step for BitTest<W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let v = W::get(sys, op.ra());
+        Self::test(sys, v, op.imm().into());
+        true
+    }
+}
+impl<W: Width> Reader for BitTest<W> {
+    type Width = W;
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn take(sys: &mut System, op: OpRef, v: u64) {
+        Self::test(sys, v, op.wide(1));
+    }
+}
+
+fn lower_bit_test(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    // A register's value may lead beyond the operand.
+    if insn.op1_kind() == OpKind::Register {
+        return false;
+    }
+    let n = insn.immediate(1);
+    if insn.op0_kind() == OpKind::Register {
+        let run = by_width!(insn.op0_register().size(), BitTest);
+        b.registers_op(run, [field(insn.op0_register()), 0, 0, 0], n as u32);
+        return true;
+    }
+    let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+    let run = by_width_and_addr!(insn.memory_size().size(), m.kind, Load, BitTest);
+    b.registers_op(run, [0, m.b, m.c, m.d], m.imm);
+    b.wide(n);
+    true
+}
+
 macro_rules! of_shift {
     ($mnemonic:expr, $size:expr, $handler:ident) => {
         match $mnemonic {
@@ -236,14 +279,19 @@ macro_rules! quiet_shift {
         /// The handler of a shift of a register whose flags nobody sees, for the sizes that programs use.
         fn $name(mnemonic: Mnemonic, size: usize) -> Option<Handler> {
             Some(match (mnemonic, size) {
+                (Mnemonic::Shl | Mnemonic::Sal, 2) => one::<$by<ShlQuiet, u16>>,
                 (Mnemonic::Shl | Mnemonic::Sal, 4) => one::<$by<ShlQuiet, u32>>,
                 (Mnemonic::Shl | Mnemonic::Sal, 8) => one::<$by<ShlQuiet, u64>>,
+                (Mnemonic::Shr, 2) => one::<$by<ShrQuiet, u16>>,
                 (Mnemonic::Shr, 4) => one::<$by<ShrQuiet, u32>>,
                 (Mnemonic::Shr, 8) => one::<$by<ShrQuiet, u64>>,
+                (Mnemonic::Sar, 2) => one::<$by<SarQuiet, u16>>,
                 (Mnemonic::Sar, 4) => one::<$by<SarQuiet, u32>>,
                 (Mnemonic::Sar, 8) => one::<$by<SarQuiet, u64>>,
+                (Mnemonic::Rol, 2) => one::<$by<RolQuiet, u16>>,
                 (Mnemonic::Rol, 4) => one::<$by<RolQuiet, u32>>,
                 (Mnemonic::Rol, 8) => one::<$by<RolQuiet, u64>>,
+                (Mnemonic::Ror, 2) => one::<$by<RorQuiet, u16>>,
                 (Mnemonic::Ror, 4) => one::<$by<RorQuiet, u32>>,
                 (Mnemonic::Ror, 8) => one::<$by<RorQuiet, u64>>,
                 _ => return None,
@@ -336,6 +384,7 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         _ => {
             return match insn.mnemonic() {
                 Mnemonic::Imul => lower_imul(insn, b),
+                Mnemonic::Bt => lower_bit_test(insn, b),
                 Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
                     lower_shift(insn, b)
                 }

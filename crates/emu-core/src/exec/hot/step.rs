@@ -27,6 +27,17 @@ pub(super) fn one<S: Step>(sys: &mut System, op: OpRef) {
     }
 }
 
+/// What ends a block.
+pub(super) trait End {
+    /// Does it, and goes on in another block.
+    fn end(sys: &mut System, op: OpRef);
+}
+
+/// The handler of an end by itself.
+pub(super) fn end<E: End>(sys: &mut System, op: OpRef) {
+    E::end(sys, op);
+}
+
 /// An instruction that reads memory.
 pub(super) trait Reader {
     /// The type of what it reads.
