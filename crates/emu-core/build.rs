@@ -6,10 +6,11 @@ fn main() {
     println!("cargo::rerun-if-env-changed=EMU_TRAMPOLINE");
     let set = |name: &str| std::env::var(name).unwrap_or_default();
     let optimised = matches!(set("OPT_LEVEL").as_str(), "2" | "3");
-    let wasm = set("CARGO_CFG_TARGET_ARCH") == "wasm32";
+    // 32-bit hosts: i686 passes arguments on the stack, where not every handler can end in a jump; wasm has no jumps at all.
+    let narrow = set("CARGO_CFG_TARGET_POINTER_WIDTH") == "32";
     let coverage = set("CARGO_ENCODED_RUSTFLAGS").contains("instrument-coverage");
     let asked = !set("EMU_TRAMPOLINE").is_empty();
-    if optimised && !wasm && !coverage && !asked {
+    if optimised && !narrow && !coverage && !asked {
         println!("cargo::rustc-cfg=emu_chain");
     }
 }
