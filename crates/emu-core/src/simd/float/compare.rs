@@ -62,17 +62,23 @@ const HOLDS: [u8; 16] = [
 /// Predicates of 0..=15 that raise IE for quiet NaNs, one bit each: LT, LE, NLT, NLE, NGE, NGT, GE, GT.
 const SIGNALS: u32 = 0b0110_0110_0110_0110;
 
-/// The mask that CMPPS and its kin give: all ones where predicate `imm` (5 bits) holds, else 0.
-#[inline]
-pub fn predicate<F: Format>(a: u64, b: u64, imm: u8, env: &mut Env) -> u64 {
-    let signals = (SIGNALS >> (imm & 15) & 1 != 0) != (imm & 16 != 0);
-    let relation = match relate::<F>(a, b, signals, env) {
+/// Whether predicate `imm` (5 bits) holds of operands that relate so.
+#[inline(always)]
+pub(super) fn holds(imm: u8, relation: Option<Ordering>) -> bool {
+    let relation = match relation {
         Some(Ordering::Less) => LT,
         Some(Ordering::Equal) => EQ,
         Some(Ordering::Greater) => GT,
         None => UN,
     };
-    if HOLDS[usize::from(imm & 15)] & relation != 0 { F::SIGN | F::MAGNITUDE } else { 0 }
+    HOLDS[usize::from(imm & 15)] & relation != 0
+}
+
+/// The mask that CMPPS and its kin give: all ones where predicate `imm` (5 bits) holds, else 0.
+#[inline]
+pub fn predicate<F: Format>(a: u64, b: u64, imm: u8, env: &mut Env) -> u64 {
+    let signals = (SIGNALS >> (imm & 15) & 1 != 0) != (imm & 16 != 0);
+    if holds(imm, relate::<F>(a, b, signals, env)) { F::SIGN | F::MAGNITUDE } else { 0 }
 }
 
 /// The source `b` unless `a` is strictly on the wanted side. NaNs and equal zeros give `b` as it is.

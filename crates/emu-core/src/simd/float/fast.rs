@@ -7,8 +7,8 @@
 
 use std::cmp::Ordering;
 
-use super::compare::order;
-use super::env::{Env, PE};
+use super::compare::{holds, order};
+use super::env::{Env, PE, Rounding};
 use super::format::{F32, F64, Format, is_denormal, is_nan, is_plain, is_zero};
 
 /// Whether a nonzero host result is certainly neither tiny nor overflowed.
@@ -92,6 +92,32 @@ pub(super) fn try_min<F: Format>(a: u64, b: u64) -> Answer {
 pub(super) fn try_max<F: Format>(a: u64, b: u64) -> Answer {
     let (relation, right) = try_relate::<F>(a, b);
     (if relation == Ordering::Greater { a } else { b }, right)
+}
+
+/// CMPPS and its kin, of numbers.
+#[inline(always)]
+pub(super) fn try_compare<F: Format>(a: u64, b: u64, imm: u8) -> Answer {
+    try_compare_vex::<F>(a, b, imm & 7)
+}
+
+/// VCMPPS and its kin, of numbers.
+#[inline(always)]
+pub(super) fn try_compare_vex<F: Format>(a: u64, b: u64, imm: u8) -> Answer {
+    let (relation, right) = try_relate::<F>(a, b);
+    (if holds(imm, Some(relation)) { F::SIGN | F::MAGNITUDE } else { 0 }, right)
+}
+
+/// ROUNDPS and its kin, of numbers and zeros.
+#[inline(always)]
+pub(super) fn try_round<F: Format>(_a: u64, b: u64, imm: u8) -> Answer {
+    (F::host_round(b, Rounding::from_bits(if imm & 4 != 0 { 0 } else { imm.into() })), is_plain::<F>(b))
+}
+
+/// The nearest integer, if it certainly fits a signed integer of `bits`.
+#[inline(always)]
+pub(crate) fn try_to_int<F: Format>(a: u64, bits: u32) -> (i64, bool) {
+    let (v, fits) = try_truncate::<F>(F::host_round(a, Rounding::Nearest), bits);
+    (v, fits & !is_denormal::<F>(a))
 }
 
 /// A single as a double.

@@ -1,7 +1,7 @@
 //! The two binary formats, and taking their bit patterns apart.
 
 use super::super::lane::Lane;
-use super::env::{DE, Env, IE};
+use super::env::{DE, Env, IE, Rounding};
 
 /// A binary floating-point format; values are bit patterns in the low `WIDTH` bits of a `u64`.
 pub trait Layout: Copy + 'static {
@@ -46,6 +46,8 @@ pub trait Format: Layout {
     fn host_truncate(a: u64) -> i64;
     /// An integer as the host converts it, to nearest.
     fn host_from_int(a: i64) -> u64;
+    /// Rounded to an integral value.
+    fn host_round(a: u64, mode: Rounding) -> u64;
 }
 
 /// Single precision.
@@ -103,6 +105,27 @@ macro_rules! format {
             #[inline(always)]
             fn host_from_int(a: i64) -> u64 {
                 (a as $host).to_bits() as u64
+            }
+            #[inline(always)]
+            fn host_round(a: u64, mode: Rounding) -> u64 {
+                let a = <$host>::from_bits(a as $bits);
+                // Without the C library's functions, whose calls would cost a handler its jump. A number that leaves no
+                // room for a fraction rounds the other to an integer; from there on all steps are exact.
+                let large = ((1u64 << $frac) as $host).copysign(a);
+                let near = if a.abs() < large.abs() { a + large - large } else { a };
+                let beyond = match mode {
+                    Rounding::Nearest => false,
+                    Rounding::Down => near > a,
+                    Rounding::Up => near < a,
+                    Rounding::Zero => near.abs() > a.abs(),
+                };
+                let step: $host = match mode {
+                    Rounding::Up => -1.0,
+                    Rounding::Down => 1.0,
+                    _ => (1.0 as $host).copysign(a),
+                };
+                let rounded = (if beyond { near - step } else { near }).copysign(a);
+                rounded.to_bits() as u64
             }
         }
     };
@@ -208,4 +231,35 @@ pub(super) fn unpack<F: Layout>(a: u64) -> Number {
 #[inline(always)]
 pub(super) fn sign_bit<F: Layout>(sign: bool) -> u64 {
     if sign { F::SIGN } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn doubles() -> impl Strategy<Value = f64> {
+        let halves = (-1i64 << 54..1 << 54, 0u32..54).prop_map(|(v, n)| (v >> n) as f64 / 2.0);
+        let near = halves.clone().prop_map(|v| f64::from_bits(v.to_bits() ^ 1));
+        prop_oneof![halves, near, any::<u64>().prop_map(f64::from_bits).prop_filter("a number", |v| !v.is_nan())]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn the_host_rounds_as_its_library_does(v in doubles()) {
+            let single = v as f32;
+            let double = |mode| F64::host_round(v.to_bits(), mode);
+            let narrow = |mode| F32::host_round(single.to_bits().into(), mode) as u32;
+            prop_assert_eq!(double(Rounding::Nearest), v.round_ties_even().to_bits());
+            prop_assert_eq!(double(Rounding::Down), v.floor().to_bits());
+            prop_assert_eq!(double(Rounding::Up), v.ceil().to_bits());
+            prop_assert_eq!(double(Rounding::Zero), v.trunc().to_bits());
+            prop_assert_eq!(narrow(Rounding::Nearest), single.round_ties_even().to_bits());
+            prop_assert_eq!(narrow(Rounding::Down), single.floor().to_bits());
+            prop_assert_eq!(narrow(Rounding::Up), single.ceil().to_bits());
+            prop_assert_eq!(narrow(Rounding::Zero), single.trunc().to_bits());
+        }
+    }
 }

@@ -22,13 +22,13 @@ pub trait Operation {
     /// The host's result, and whether it is right in the default mode with PE set. The answer for operations that
     /// the host does not do is "no".
     #[inline(always)]
-    fn host<F: Format>(_a: u64, _b: u64) -> (u64, bool) {
+    fn host<F: Format>(_a: u64, _b: u64, _imm: u8) -> (u64, bool) {
         (0, false)
     }
 }
 
 macro_rules! operations {
-    ($($name:ident $(($host:ident))? = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
+    ($($name:ident $(($host:ident $($with:ident)?))? = |$a:ident, $b:ident, $imm:ident, $env:ident| $e:expr;)*) => {$(
         #[doc = concat!("`", stringify!($e), "` of each lane.")]
         #[derive(Debug)]
         pub struct $name;
@@ -39,12 +39,15 @@ macro_rules! operations {
             }
             $(
                 #[inline(always)]
-                fn host<F: Format>(a: u64, b: u64) -> (u64, bool) {
-                    fast::$host::<F>(a, b)
+                fn host<F: Format>(a: u64, b: u64, _imm: u8) -> (u64, bool) {
+                    fast::$host::<F>(a, b $(, operations!($with _imm))?)
                 }
             )?
         }
     )*};
+    (imm $imm:ident) => {
+        $imm
+    };
 }
 
 operations! {
@@ -55,9 +58,9 @@ operations! {
     Sqrt(try_sqrt) = |a, b, _imm, env| arith::sqrt::<F>(a, b, env);
     Min(try_min) = |a, b, _imm, env| compare::min::<F>(a, b, env);
     Max(try_max) = |a, b, _imm, env| compare::max::<F>(a, b, env);
-    Compare = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
-    CompareVex = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 31, env);
-    Round = |_a, b, imm, env| convert::round_integral::<F>(b, imm, env);
+    Compare(try_compare imm) = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 7, env);
+    CompareVex(try_compare_vex imm) = |a, b, imm, env| compare::predicate::<F>(a, b, imm & 31, env);
+    Round(try_round imm) = |_a, b, imm, env| convert::round_integral::<F>(b, imm, env);
     Rcp = |_a, b, _imm, _env| super::super::approx::rcp(b as u32).into();
     Rsqrt = |_a, b, _imm, _env| super::super::approx::rsqrt(b as u32).into();
 }
@@ -79,7 +82,7 @@ pub trait Vector {
 /// A vector operation that the host can answer in the default mode with PE set.
 pub trait Quick: Vector {
     /// The host's result, and whether it is right (and raises nothing but PE).
-    fn quick(a: Xmm, b: Xmm) -> (Xmm, bool);
+    fn quick(a: Xmm, b: Xmm, imm: u8) -> (Xmm, bool);
 }
 
 /// `O` on every lane of format `F`.
@@ -91,7 +94,7 @@ impl<F: Format, O: Operation> Vector for Packed<F, O> {
     #[inline]
     fn apply(a: Xmm, b: Xmm, imm: u8, env: &mut Env) -> Xmm {
         if env.is_default() && env.inexact_known() {
-            let (r, right) = Self::quick(a, b);
+            let (r, right) = Self::quick(a, b, imm);
             if right {
                 return r;
             }
@@ -102,10 +105,10 @@ impl<F: Format, O: Operation> Vector for Packed<F, O> {
 
 impl<F: Format, O: Operation> Quick for Packed<F, O> {
     #[inline(always)]
-    fn quick(a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(a: Xmm, b: Xmm, imm: u8) -> (Xmm, bool) {
         let mut right = true;
         let r = build::<F>(|i| {
-            let (r, ok) = O::host::<F>(F::get(&a, i), F::get(&b, i));
+            let (r, ok) = O::host::<F>(F::get(&a, i), F::get(&b, i), imm);
             right &= ok;
             r
         });
@@ -128,8 +131,8 @@ impl<F: Format, O: Operation> Vector for Scalar<F, O> {
 
 impl<F: Format, O: Operation> Quick for Scalar<F, O> {
     #[inline(always)]
-    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
-        let (r, right) = O::host::<F>(F::get(&a, 0), F::get(&b, 0));
+    fn quick(mut a: Xmm, b: Xmm, imm: u8) -> (Xmm, bool) {
+        let (r, right) = O::host::<F>(F::get(&a, 0), F::get(&b, 0), imm);
         F::put(r, &mut a, 0);
         (a, right)
     }
@@ -222,7 +225,7 @@ vectors! {
 
 impl Quick for SingleToDouble {
     #[inline(always)]
-    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(mut a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         let (r, right) = fast::try_widen(F32::get(&b, 0));
         F64::put(r, &mut a, 0);
         (a, right)
@@ -231,7 +234,7 @@ impl Quick for SingleToDouble {
 
 impl Quick for SinglesToDoubles {
     #[inline(always)]
-    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         let (low, high) = (fast::try_widen(F32::get(&b, 0)), fast::try_widen(F32::get(&b, 1)));
         (build::<F64>(|i| if i == 0 { low.0 } else { high.0 }), low.1 & high.1)
     }
@@ -239,7 +242,7 @@ impl Quick for SinglesToDoubles {
 
 impl Quick for DoubleToSingle {
     #[inline(always)]
-    fn quick(mut a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(mut a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         let (r, right) = fast::try_narrow(F64::get(&b, 0));
         F32::put(r, &mut a, 0);
         (a, right)
@@ -248,7 +251,7 @@ impl Quick for DoubleToSingle {
 
 impl Quick for DoublesToSingles {
     #[inline(always)]
-    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         let (low, high) = (fast::try_narrow(F64::get(&b, 0)), fast::try_narrow(F64::get(&b, 1)));
         ((u128::from(low.0) | u128::from(high.0) << 32).to_le_bytes(), low.1 & high.1)
     }
@@ -256,7 +259,7 @@ impl Quick for DoublesToSingles {
 
 impl Quick for SinglesTruncated {
     #[inline(always)]
-    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         let mut right = true;
         let r = lane::build(|i| {
             let (v, ok) = fast::try_truncate::<F32>(F32::get(&b, i), 32);
@@ -267,16 +270,29 @@ impl Quick for SinglesTruncated {
     }
 }
 
+impl Quick for SinglesToIntegers {
+    #[inline(always)]
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
+        let mut right = true;
+        let r = lane::build(|i| {
+            let (v, ok) = fast::try_to_int::<F32>(F32::get(&b, i), 32);
+            right &= ok;
+            v as i32
+        });
+        (r, right)
+    }
+}
+
 impl Quick for IntegersToDoubles {
     #[inline(always)]
-    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         (build::<F64>(|i| F64::host_from_int(i32::get(&b, i).into())), true)
     }
 }
 
 impl Quick for IntegersToSingles {
     #[inline(always)]
-    fn quick(_a: Xmm, b: Xmm) -> (Xmm, bool) {
+    fn quick(_a: Xmm, b: Xmm, _imm: u8) -> (Xmm, bool) {
         (build::<F32>(|i| F32::host_from_int(i32::get(&b, i).into())), true)
     }
 }

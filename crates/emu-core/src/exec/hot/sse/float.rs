@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use iced_x86::Code;
 
 use super::address::{Form, Source};
-use super::{Shape, enabled, select, set_xmm, slow, xmm};
+use super::{Shape, enabled, immediate, select, set_xmm, slow, xmm};
 use crate::System;
 use crate::cpu::LazyFlags;
 use crate::cpu::bits::{CF, ZF};
@@ -13,6 +13,7 @@ use crate::engine::{Handler, OpRef, next};
 use crate::simd::float::env::{DEFAULT, FLAGS, PE};
 use crate::simd::float::packed::*;
 use crate::simd::float::{F32, F64, Format, fast};
+use crate::simd::lane;
 
 /// Whether MXCSR masks everything, rounds to nearest, knows no DAZ and FTZ, and has PE set: then ordinary results are the
 /// host's, and change no flag.
@@ -32,7 +33,7 @@ impl<V: Quick> Shape for Arithmetic<V> {
             _ => S::aligned(sys, op),
         };
         let Some(b) = source else { return slow(sys, op) };
-        let (r, right) = V::quick(xmm(sys, op.a()), b);
+        let (r, right) = V::quick(xmm(sys, op.a()), b, immediate(op));
         if !(right & ordinary_mode(sys) & enabled(sys)) {
             return slow(sys, op);
         }
@@ -61,28 +62,45 @@ impl<F: Format> Shape for Comparison<F> {
     }
 }
 
-/// CVTSI2SS, CVTSI2SD from a general register of `BITS`.
-fn from_general<F: Format, const BITS: u32>(sys: &mut System, op: OpRef) {
-    let v = sys.cpu.regs[op.b() & 15];
-    let v = if BITS == 32 { i64::from(v as i32) } else { v as i64 };
-    let exact = F::FRAC >= BITS;
-    if !enabled(sys) || !(exact || ordinary_mode(sys)) {
-        return slow(sys, op);
+/// CVTSI2SS, CVTSI2SD from a general register or memory of `BITS`.
+struct FromGeneral<F, const BITS: u32>(PhantomData<F>);
+
+impl<F: Format, const BITS: u32> Shape for FromGeneral<F, BITS> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(v) = integer::<S, BITS>(sys, op) else { return slow(sys, op) };
+        let exact = F::FRAC >= BITS;
+        if !enabled(sys) || !(exact || ordinary_mode(sys)) {
+            return slow(sys, op);
+        }
+        let mut a = xmm(sys, op.a());
+        F::put(F::host_from_int(v), &mut a, 0);
+        set_xmm(sys, op.a(), a);
+        next!(sys, op, 2)
     }
-    let mut a = xmm(sys, op.a());
-    F::put(F::host_from_int(v), &mut a, 0);
-    set_xmm(sys, op.a(), a);
-    next!(sys, op, 2)
 }
 
-/// CVTTSS2SI, CVTTSD2SI to a general register of `BITS`.
-struct Truncation<F, const BITS: u32>(PhantomData<F>);
+/// A source operand of `BITS` that is a general register or memory.
+#[inline(always)]
+pub(super) fn integer<S: Source, const BITS: u32>(sys: &System, op: OpRef) -> Option<i64> {
+    let v = if S::REGISTER {
+        sys.cpu.regs[op.b() & 15]
+    } else if BITS == 32 {
+        lane::Lane::get(&S::low::<u32>(sys, op)?, 0)
+    } else {
+        lane::Lane::get(&S::low::<u64>(sys, op)?, 0)
+    };
+    Some(if BITS == 32 { i64::from(v as i32) } else { v as i64 })
+}
 
-impl<F: Format, const BITS: u32> Shape for Truncation<F, BITS> {
+/// CVTTSS2SI, CVTTSD2SI, and without `TRUNCATE` those that round, to a general register of `BITS`.
+struct ToGeneral<F, const BITS: u32, const TRUNCATE: bool>(PhantomData<F>);
+
+impl<F: Format, const BITS: u32, const TRUNCATE: bool> Shape for ToGeneral<F, BITS, TRUNCATE> {
     fn run<S: Source>(sys: &mut System, op: OpRef) {
         let source = if F::WIDTH == 32 { S::low::<u32>(sys, op) } else { S::low::<u64>(sys, op) };
         let Some(b) = source else { return slow(sys, op) };
-        let (v, right) = fast::try_truncate::<F>(F::get(&b, 0), BITS);
+        let a = F::get(&b, 0);
+        let (v, right) = if TRUNCATE { fast::try_truncate::<F>(a, BITS) } else { fast::try_to_int::<F>(a, BITS) };
         if !(right & ordinary_mode(sys) & enabled(sys)) {
             return slow(sys, op);
         }
@@ -140,24 +158,36 @@ fn arithmetic(code: Code, form: Form) -> Option<Handler> {
         Cvtps2pd_xmm_xmmm64 => SinglesToDoubles,
         Cvtpd2ps_xmm_xmmm128 => DoublesToSingles,
         Cvttps2dq_xmm_xmmm128 => SinglesTruncated,
+        Cvtps2dq_xmm_xmmm128 => SinglesToIntegers,
+        Cmpps_xmm_xmmm128_imm8 => Packed<F32, Compare>,
+        Cmppd_xmm_xmmm128_imm8 => Packed<F64, Compare>,
+        Cmpss_xmm_xmmm32_imm8 => Scalar<F32, Compare>,
+        Cmpsd_xmm_xmmm64_imm8 => Scalar<F64, Compare>,
+        Roundps_xmm_xmmm128_imm8 => Packed<F32, Round>,
+        Roundpd_xmm_xmmm128_imm8 => Packed<F64, Round>,
+        Roundss_xmm_xmmm32_imm8 => Scalar<F32, Round>,
+        Roundsd_xmm_xmmm64_imm8 => Scalar<F64, Round>,
         Cvtdq2pd_xmm_xmmm64 => IntegersToDoubles,
         Cvtdq2ps_xmm_xmmm128 => IntegersToSingles,
     )
 }
 
 fn others(code: Code, form: Form) -> Option<Handler> {
-    let register = matches!(form, Form::Register);
     Some(match code {
         Code::Comiss_xmm_xmmm32 | Code::Ucomiss_xmm_xmmm32 => select::<Comparison<F32>>(form),
         Code::Comisd_xmm_xmmm64 | Code::Ucomisd_xmm_xmmm64 => select::<Comparison<F64>>(form),
-        Code::Cvttss2si_r32_xmmm32 => select::<Truncation<F32, 32>>(form),
-        Code::Cvttss2si_r64_xmmm32 => select::<Truncation<F32, 64>>(form),
-        Code::Cvttsd2si_r32_xmmm64 => select::<Truncation<F64, 32>>(form),
-        Code::Cvttsd2si_r64_xmmm64 => select::<Truncation<F64, 64>>(form),
-        Code::Cvtsi2ss_xmm_rm32 if register => from_general::<F32, 32>,
-        Code::Cvtsi2ss_xmm_rm64 if register => from_general::<F32, 64>,
-        Code::Cvtsi2sd_xmm_rm32 if register => from_general::<F64, 32>,
-        Code::Cvtsi2sd_xmm_rm64 if register => from_general::<F64, 64>,
+        Code::Cvttss2si_r32_xmmm32 => select::<ToGeneral<F32, 32, true>>(form),
+        Code::Cvtss2si_r32_xmmm32 => select::<ToGeneral<F32, 32, false>>(form),
+        Code::Cvttss2si_r64_xmmm32 => select::<ToGeneral<F32, 64, true>>(form),
+        Code::Cvtss2si_r64_xmmm32 => select::<ToGeneral<F32, 64, false>>(form),
+        Code::Cvttsd2si_r32_xmmm64 => select::<ToGeneral<F64, 32, true>>(form),
+        Code::Cvtsd2si_r32_xmmm64 => select::<ToGeneral<F64, 32, false>>(form),
+        Code::Cvttsd2si_r64_xmmm64 => select::<ToGeneral<F64, 64, true>>(form),
+        Code::Cvtsd2si_r64_xmmm64 => select::<ToGeneral<F64, 64, false>>(form),
+        Code::Cvtsi2ss_xmm_rm32 => select::<FromGeneral<F32, 32>>(form),
+        Code::Cvtsi2ss_xmm_rm64 => select::<FromGeneral<F32, 64>>(form),
+        Code::Cvtsi2sd_xmm_rm32 => select::<FromGeneral<F64, 32>>(form),
+        Code::Cvtsi2sd_xmm_rm64 => select::<FromGeneral<F64, 64>>(form),
         _ => return None,
     })
 }

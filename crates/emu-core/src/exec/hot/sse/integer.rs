@@ -7,7 +7,10 @@ use iced_x86::Code;
 use super::address::{Form, Source};
 use super::{Shape, enabled, immediate, select, set_xmm, slow, xmm};
 use crate::System;
+use crate::cpu::LazyFlags;
+use crate::cpu::bits::{CF, ZF};
 use crate::engine::{Handler, OpRef, next};
+use crate::mem::Scalar;
 use crate::simd::shift::Shift;
 use crate::simd::{Binary, BinaryImm, int, lane, shift, shuffle, widen};
 
@@ -39,6 +42,91 @@ impl<O: BinaryImm> Shape for Controlled<O> {
         set_xmm(sys, op.a(), r);
         next!(sys, op, 2)
     }
+}
+
+/// An operation on a source that is as wide as `T` in memory.
+struct Narrow<O, T>(PhantomData<(O, T)>);
+
+impl<O: Binary, T: Scalar> Shape for Narrow<O, T> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(b) = S::low::<T>(sys, op) else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let r = O::apply(xmm(sys, op.a()), b);
+        set_xmm(sys, op.a(), r);
+        next!(sys, op, 2)
+    }
+}
+
+/// PBLENDVB, BLENDVPS, BLENDVPD: the mask is XMM0.
+struct Blend<T>(PhantomData<T>);
+
+impl<T: lane::Lane> Shape for Blend<T> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(b) = S::aligned(sys, op) else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let r = shuffle::blend_by_sign::<T, 16>(xmm(sys, op.a()), b, xmm(sys, 0));
+        set_xmm(sys, op.a(), r);
+        next!(sys, op, 2)
+    }
+}
+
+/// PTEST. ZF: no common bit; CF: no bit of the source outside of the destination.
+struct Test;
+
+impl Shape for Test {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(b) = S::aligned(sys, op) else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let (a, b) = (sys.cpu.xmm[op.a() & 15], u128::from_le_bytes(b));
+        let (zf, cf) = (u32::from(a & b == 0) * ZF, u32::from(!a & b == 0) * CF);
+        sys.cpu.flags = LazyFlags::from_bits(zf | cf);
+        next!(sys, op, 2)
+    }
+}
+
+/// Bits from the register's lowest to the element of type `T` that the immediate chooses.
+#[inline(always)]
+fn element_at<T: Scalar>(op: OpRef) -> u32 {
+    u32::from(immediate(op)) * 8 * T::SIZE as u32 & 127
+}
+
+/// PINSRB and its kin, from a general register or memory.
+struct Insert<T>(PhantomData<T>);
+
+impl<T: Scalar> Shape for Insert<T> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let v = if S::REGISTER { Some(sys.cpu.regs[op.b() & 15]) } else { S::low::<T>(sys, op).map(low_quadword) };
+        let Some(v) = v else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let at = element_at::<T>(op);
+        let (v, mask) = (u128::from(T::from_u64(v).to_u64()), u128::from(u64::MAX >> (64 - 8 * T::SIZE)));
+        let r = &mut sys.cpu.xmm[op.a() & 15];
+        *r = *r & !(mask << at) | v << at;
+        next!(sys, op, 2)
+    }
+}
+
+#[inline(always)]
+fn low_quadword(v: [u8; 16]) -> u64 {
+    lane::Lane::get(&v, 0)
+}
+
+/// PEXTRB and its kin to a general register: `a` is that, `b` the XMM register.
+fn extract<T: Scalar>(sys: &mut System, op: OpRef) {
+    if !enabled(sys) {
+        return slow(sys, op);
+    }
+    let v = T::from_u64((sys.cpu.xmm[op.b() & 15] >> element_at::<T>(op)) as u64);
+    sys.cpu.regs[op.a() & 15] = v.to_u64();
+    next!(sys, op, 2)
 }
 
 /// A shift by the low quadword of the source.
@@ -75,7 +163,11 @@ fn sign_mask<T: lane::Lane>(sys: &mut System, op: OpRef) {
 }
 
 pub(super) fn lookup(code: Code, form: Form) -> Option<Handler> {
-    operations(code, form).or_else(|| controlled(code, form)).or_else(|| shifts(code, form))
+    operations(code, form)
+        .or_else(|| controlled(code, form))
+        .or_else(|| shifts(code, form))
+        .or_else(|| narrow(code, form))
+        .or_else(|| others(code, form))
 }
 
 macro_rules! table {
@@ -184,6 +276,55 @@ fn operations(code: Code, form: Form) -> Option<Handler> {
         Movshdup_xmm_xmmm128 => shuffle::Movshdup,
         Movsldup_xmm_xmmm128 => shuffle::Movsldup,
     )
+}
+
+/// What reads less than a register's worth of memory.
+fn narrow(code: Code, form: Form) -> Option<Handler> {
+    macro_rules! narrow {
+        ($($c:ident => $op:ty, $t:ty;)*) => {
+            match code {
+                $(Code::$c => Some(select::<Narrow<$op, $t>>(form)),)*
+                _ => None,
+            }
+        };
+    }
+    narrow! {
+        Movddup_xmm_xmmm64 => shuffle::Movddup, u64;
+        Pmovsxbw_xmm_xmmm64 => widen::Pmovsxbw, u64;
+        Pmovsxwd_xmm_xmmm64 => widen::Pmovsxwd, u64;
+        Pmovsxdq_xmm_xmmm64 => widen::Pmovsxdq, u64;
+        Pmovzxbw_xmm_xmmm64 => widen::Pmovzxbw, u64;
+        Pmovzxwd_xmm_xmmm64 => widen::Pmovzxwd, u64;
+        Pmovzxdq_xmm_xmmm64 => widen::Pmovzxdq, u64;
+        Pmovsxbd_xmm_xmmm32 => widen::Pmovsxbd, u32;
+        Pmovsxwq_xmm_xmmm32 => widen::Pmovsxwq, u32;
+        Pmovzxbd_xmm_xmmm32 => widen::Pmovzxbd, u32;
+        Pmovzxwq_xmm_xmmm32 => widen::Pmovzxwq, u32;
+        Pmovsxbq_xmm_xmmm16 => widen::Pmovsxbq, u16;
+        Pmovzxbq_xmm_xmmm16 => widen::Pmovzxbq, u16;
+    }
+}
+
+fn others(code: Code, form: Form) -> Option<Handler> {
+    use Code::*;
+    let register = matches!(form, Form::Register);
+    Some(match code {
+        Pblendvb_xmm_xmmm128 => select::<Blend<u8>>(form),
+        Blendvps_xmm_xmmm128 => select::<Blend<u32>>(form),
+        Blendvpd_xmm_xmmm128 => select::<Blend<u64>>(form),
+        Ptest_xmm_xmmm128 => select::<Test>(form),
+        Pinsrb_xmm_r32m8_imm8 | Pinsrb_xmm_r64m8_imm8 => select::<Insert<u8>>(form),
+        Pinsrw_xmm_r32m16_imm8 | Pinsrw_xmm_r64m16_imm8 => select::<Insert<u16>>(form),
+        Pinsrd_xmm_rm32_imm8 => select::<Insert<u32>>(form),
+        Pinsrq_xmm_rm64_imm8 => select::<Insert<u64>>(form),
+        Pextrb_r32m8_xmm_imm8 | Pextrb_r64m8_xmm_imm8 if register => extract::<u8>,
+        Pextrw_r32_xmm_imm8 | Pextrw_r64_xmm_imm8 | Pextrw_r32m16_xmm_imm8 | Pextrw_r64m16_xmm_imm8 if register => {
+            extract::<u16>
+        }
+        Pextrd_rm32_xmm_imm8 | Extractps_rm32_xmm_imm8 if register => extract::<u32>,
+        Pextrq_rm64_xmm_imm8 if register => extract::<u64>,
+        _ => return None,
+    })
 }
 
 fn controlled(code: Code, form: Form) -> Option<Handler> {

@@ -8,6 +8,7 @@ use super::address::{Form, Source};
 use super::{Shape, each, enabled, first, halves, immediate, select, set_halves, slow, source};
 use crate::System;
 use crate::engine::{Handler, OpRef, next};
+use crate::mem::Scalar;
 use crate::simd::shift::Shift;
 use crate::simd::{Binary, BinaryImm, int, lane, shift, shuffle, widen};
 
@@ -41,6 +42,99 @@ impl<O: BinaryImm, const WIDE: bool> Shape for Controlled<O, WIDE> {
     }
 }
 
+/// The same, of which the upper half takes the immediate's bits from `STEP` on.
+struct Stepped<O, const STEP: usize, const WIDE: bool>(PhantomData<O>);
+
+impl<O: BinaryImm, const STEP: usize, const WIDE: bool> Shape for Stepped<O, STEP, WIDE> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(b) = source::<S, WIDE>(sys, op) else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let (a, imm) = (halves::<WIDE>(sys, first(op)), immediate(op));
+        set_halves::<WIDE>(sys, op.a(), each::<WIDE>(|h| O::apply(a[h], b[h], imm >> (STEP * h))));
+        next!(sys, op, 2)
+    }
+}
+
+/// An operation on a source that has as much as a `T` for each half.
+struct Narrow<O, T, const WIDE: bool>(PhantomData<(O, T)>);
+
+impl<O: Binary, T: Scalar, const WIDE: bool> Shape for Narrow<O, T, WIDE> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let source = match (T::SIZE, WIDE) {
+            (8, true) => S::unaligned(sys, op),
+            (4, true) | (8, false) => S::low::<u64>(sys, op),
+            (2, true) | (4, false) => S::low::<u32>(sys, op),
+            _ => S::low::<u16>(sys, op),
+        };
+        let Some(b) = source else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let size = T::SIZE as usize;
+        let part = |h: usize| core::array::from_fn(|i| if i < size { b[i + h * size] } else { 0 });
+        set_halves::<WIDE>(sys, op.a(), each::<WIDE>(|h| O::apply([0; 16], part(h))));
+        next!(sys, op, 2)
+    }
+}
+
+/// VPBLENDVB, VBLENDVPS, VBLENDVPD: the number of the mask stands where others have their immediate.
+struct Blend<T, const WIDE: bool>(PhantomData<T>);
+
+impl<T: lane::Lane, const WIDE: bool> Shape for Blend<T, WIDE> {
+    fn run<S: Source>(sys: &mut System, op: OpRef) {
+        let Some(b) = source::<S, WIDE>(sys, op) else { return slow(sys, op) };
+        if !enabled(sys) {
+            return slow(sys, op);
+        }
+        let (a, mask) = (halves::<WIDE>(sys, first(op)), halves::<WIDE>(sys, immediate(op).into()));
+        let blended = each::<WIDE>(|h| shuffle::blend_by_sign::<T, 16>(a[h], b[h], mask[h]));
+        set_halves::<WIDE>(sys, op.a(), blended);
+        next!(sys, op, 2)
+    }
+}
+
+/// The handler of a blend by a register's signs.
+pub(super) fn blend(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
+    match (mnemonic, wide) {
+        (Mnemonic::Vpblendvb, false) => select::<Blend<u8, false>>(form),
+        (Mnemonic::Vpblendvb, true) => select::<Blend<u8, true>>(form),
+        (Mnemonic::Vblendvps, false) => select::<Blend<u32, false>>(form),
+        (Mnemonic::Vblendvps, true) => select::<Blend<u32, true>>(form),
+        (Mnemonic::Vblendvpd, false) => select::<Blend<u64, false>>(form),
+        (Mnemonic::Vblendvpd, true) => select::<Blend<u64, true>>(form),
+        _ => None,
+    }
+}
+
+/// What reads less than a register's worth of memory.
+fn narrow(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
+    macro_rules! narrow {
+        ($($m:ident => $op:ident, $t:ty;)*) => {
+            match (mnemonic, wide) {
+                $((Mnemonic::$m, false) => select::<Narrow<widen::$op, $t, false>>(form),
+                  (Mnemonic::$m, true) => select::<Narrow<widen::$op, $t, true>>(form),)*
+                _ => None,
+            }
+        };
+    }
+    narrow! {
+        Vpmovsxbw => Pmovsxbw, u64;
+        Vpmovsxwd => Pmovsxwd, u64;
+        Vpmovsxdq => Pmovsxdq, u64;
+        Vpmovzxbw => Pmovzxbw, u64;
+        Vpmovzxwd => Pmovzxwd, u64;
+        Vpmovzxdq => Pmovzxdq, u64;
+        Vpmovsxbd => Pmovsxbd, u32;
+        Vpmovsxwq => Pmovsxwq, u32;
+        Vpmovzxbd => Pmovzxbd, u32;
+        Vpmovzxwq => Pmovzxwq, u32;
+        Vpmovsxbq => Pmovsxbq, u16;
+        Vpmovzxbq => Pmovzxbq, u16;
+    }
+}
+
 /// A shift of register `b` by the immediate.
 fn immediate_shift<O: Shift, const WIDE: bool>(sys: &mut System, op: OpRef) {
     if !enabled(sys) {
@@ -67,6 +161,7 @@ pub(super) fn lookup(mnemonic: Mnemonic, insn: &Instruction, form: Form, wide: b
         .or_else(|| controlled(mnemonic, form, wide))
         .or_else(|| if insn.op2_kind() == OpKind::Immediate8 { shifts(mnemonic, wide) } else { None })
         .or_else(|| masks(mnemonic, wide))
+        .or_else(|| narrow(mnemonic, form, wide))
 }
 
 macro_rules! table {
@@ -143,6 +238,37 @@ fn operations(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
         Vpackuswb => shuffle::Packuswb,
         Vpacksswb => shuffle::Packsswb,
         Vpackssdw => shuffle::Packssdw,
+        Vmovhlps => shuffle::Movhlps,
+        Vmovlhps => shuffle::Punpcklqdq,
+        Vmovshdup => shuffle::Movshdup,
+        Vmovsldup => shuffle::Movsldup,
+        Vpabsb => int::Pabsb,
+        Vpabsw => int::Pabsw,
+        Vpackusdw => shuffle::Packusdw,
+        Vpaddsb => int::Paddsb,
+        Vpaddsw => int::Paddsw,
+        Vpaddusw => int::Paddusw,
+        Vpavgw => int::Pavgw,
+        Vpcmpgtq => int::Pcmpgtq,
+        Vphaddw => widen::Phaddw,
+        Vphaddd => widen::Phaddd,
+        Vpmaxsb => int::Pmaxsb,
+        Vpmaxuw => int::Pmaxuw,
+        Vpmaxud => int::Pmaxud,
+        Vpminsb => int::Pminsb,
+        Vpminuw => int::Pminuw,
+        Vpmuldq => widen::Pmuldq,
+        Vpmulhrsw => int::Pmulhrsw,
+        Vpmulhuw => int::Pmulhuw,
+        Vpsignb => int::Psignb,
+        Vpsignw => int::Psignw,
+        Vpsignd => int::Psignd,
+        Vpsubsb => int::Psubsb,
+        Vpsubsw => int::Psubsw,
+        Vpsubusw => int::Psubusw,
+        Vpsllvq => int::Psllvq,
+        Vpsrlvq => int::Psrlvq,
+        Vpsravd => int::Psravd,
         Vpsllvd => int::Psllvd,
         Vpsrlvd => int::Psrlvd,
     )
@@ -150,12 +276,29 @@ fn operations(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
 
 #[rustfmt::skip]
 fn controlled(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
+    use Mnemonic::{Vblendpd, Vblendps, Vpblendd, Vshufpd};
+    let stepped = match (mnemonic, wide) {
+        (Vblendps | Vpblendd, false) => select::<Stepped<shuffle::Blendps, 4, false>>(form),
+        (Vblendps | Vpblendd, true) => select::<Stepped<shuffle::Blendps, 4, true>>(form),
+        (Vblendpd, false) => select::<Stepped<shuffle::Blendpd, 2, false>>(form),
+        (Vblendpd, true) => select::<Stepped<shuffle::Blendpd, 2, true>>(form),
+        (Vshufpd, false) => select::<Stepped<shuffle::Shufpd, 2, false>>(form),
+        (Vshufpd, true) => select::<Stepped<shuffle::Shufpd, 2, true>>(form),
+        _ => None,
+    };
+    stepped.or_else(|| alike(mnemonic, form, wide))
+}
+
+/// What does the same in both halves.
+#[rustfmt::skip]
+fn alike(mnemonic: Mnemonic, form: Form, wide: bool) -> Option<Handler> {
     table!(mnemonic, form, wide, Controlled;
         Vpshufd => shuffle::Pshufd,
         Vpshufhw => shuffle::Pshufhw,
         Vpshuflw => shuffle::Pshuflw,
         Vshufps => shuffle::Shufps,
         Vpalignr => shuffle::Palignr,
+        Vpblendw => shuffle::Pblendw,
     )
 }
 

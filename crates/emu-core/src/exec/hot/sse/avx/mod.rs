@@ -9,7 +9,7 @@ mod fma;
 mod integer;
 mod moves;
 
-use iced_x86::{Instruction, OpKind};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::address::{self, Flat64, Form, Memory, Place, Register, Relative, Source};
 use super::{Shape, Store, immediate, set_vector, slow, vector_of};
@@ -27,11 +27,14 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     if insn.op_count() == 0 {
         return moves::lower_zeroupper(insn, b);
     }
+    if matches!(insn.mnemonic(), Mnemonic::Vpblendvb | Mnemonic::Vblendvps | Mnemonic::Vblendvpd) {
+        return lower_blend(insn, b);
+    }
     let Some(place) = place_of(insn, b.mode) else { return false };
     let (mnemonic, wide) = (insn.mnemonic(), width(insn) == 2);
     let handler = moves::lookup(insn, place.form, wide)
         .or_else(|| integer::lookup(mnemonic, insn, place.form, wide))
-        .or_else(|| float::lookup(mnemonic, place.form, wide));
+        .or_else(|| float::lookup(insn.code(), place.form, wide));
     let mut extra = immediate_of(insn);
     let handler = handler.or_else(|| {
         let (handler, control) = fma::lookup(mnemonic, place.form, wide)?;
@@ -42,6 +45,24 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     b.op(run, place.registers, place.displacement);
     let number = b.decoded(exec, insn);
     b.wide(u64::from(number) | u64::from(extra) << 32);
+    true
+}
+
+/// A blend by the signs in its fourth operand.
+fn lower_blend(insn: &Instruction, b: &mut Builder<'_>) -> bool {
+    let number = |n: u32| insn.op_register(n).number() as u8 & 15;
+    let place = if insn.op2_kind() == OpKind::Memory {
+        Place::in_memory(insn, b.mode, number(0))
+    } else {
+        Some(Place { form: Form::Register, registers: [number(0), number(2), 0, 0], displacement: 0 })
+    };
+    let Some(mut place) = place else { return false };
+    place.registers[3] |= number(1) << 4;
+    let run = integer::blend(insn.mnemonic(), place.form, width(insn) == 2);
+    let (Some(run), Some(exec)) = (run, crate::exec::avx::lookup(insn.code())) else { return false };
+    b.op(run, place.registers, place.displacement);
+    let decoded = b.decoded(exec, insn);
+    b.wide(u64::from(decoded) | u64::from(number(3)) << 32);
     true
 }
 
