@@ -122,7 +122,7 @@ macro_rules! format {
                 let step: $host = match mode {
                     Rounding::Up => -1.0,
                     Rounding::Down => 1.0,
-                    _ => (1.0 as $host).copysign(a),
+                    _ => <$host>::copysign(1.0, a),
                 };
                 let rounded = (if beyond { near - step } else { near }).copysign(a);
                 rounded.to_bits() as u64
