@@ -11,6 +11,7 @@ use emu_machine::config::{parse_cpu, parse_size};
 use emu_machine::recording::Recording;
 use emu_machine::{Machine, describe_next, describe_registers};
 
+use crate::replay::{learn, tell_lies};
 use crate::run::exit::{DIFFERENT, DIVERGED, Failure, describe_divergence};
 
 /// Options of `emu diff`.
@@ -30,8 +31,11 @@ pub(crate) struct BisectArgs {
     /// Recording, whose inputs both machines get
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Another build of emu, which plays the same machine
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["cpu", "mem", "seed", "bios"])]
+    emu: Option<PathBuf>,
     /// CPU model of the other machine, as for `emu run`
-    #[arg(long, value_name = "MODEL", value_parser = model, required_unless_present_any = ["mem", "seed", "bios"])]
+    #[arg(long, value_name = "MODEL", value_parser = model, required_unless_present_any = ["emu", "mem", "seed", "bios"])]
     cpu: Option<Model>,
     /// RAM of the other machine
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -76,14 +80,24 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
         None => line(&format!("the same {} inputs", logs.0.len())),
     }
     let (same, differs) = by_spines(&a, &b, start, end);
-    let side = |path: &Path, r: &Recording| Side::new(path.display().to_string(), r.build()?, r);
+    let side = |path: &Path, r: &Recording| -> Result<Side, Failure> {
+        let mut side = Side::new(path.display().to_string(), r.build()?, r);
+        learn(r, &side.machine.system, &mut side.timeline);
+        Ok(side)
+    };
     let (a, b) = (side(&args.a, &a)?, side(&args.b, &b)?);
-    report(a, b, (same, differs.unwrap_or(end)), |s| s.hash().0)
+    let (code, [mut a, mut b]) = report(a, b, (same, differs.unwrap_or(end)), |s| s.hash().0)?;
+    tell_lies(&args.a, &mut a.timeline);
+    tell_lies(&args.b, &mut b.timeline);
+    Ok(code)
 }
 
 /// Runs a recording's inputs on its own machine and on another; returns the exit code.
 pub(crate) fn bisect(args: &BisectArgs) -> Result<u8, Failure> {
     let recording = Recording::open(&args.file).map_err(Failure::file)?;
+    if let Some(other) = &args.emu {
+        return crate::builds::between(&args.file, &recording, other);
+    }
     if recording.begin().tick > Ticks(0) {
         return Err(Failure::usage("the recording begins with a snapshot: another machine can't go on from that"));
     }
@@ -94,9 +108,9 @@ pub(crate) fn bisect(args: &BisectArgs) -> Result<u8, Failure> {
     config.seed = args.seed.unwrap_or(config.seed);
     config.bios = args.bios.clone().or(config.bios);
     let other = recording.build_with(config)?;
-    let a = Side::new("as recorded".into(), machine, &recording)?;
-    let b = Side::new("the other".into(), other, &recording)?;
-    report(a, b, (Ticks(0), recording.end().tick), program)
+    let a = Side::new("as recorded".into(), machine, &recording);
+    let b = Side::new("the other".into(), other, &recording);
+    Ok(report(a, b, (Ticks(0), recording.end().tick), program)?.0)
 }
 
 /// What a program sees of a CPU, and of nothing else: another machine is never the same as a whole.
@@ -126,11 +140,11 @@ fn by_spines(a: &Recording, b: &Recording, start: Ticks, end: Ticks) -> (Ticks, 
 }
 
 impl Side {
-    fn new(name: String, mut machine: Machine, recording: &Recording) -> Result<Side, Failure> {
+    fn new(name: String, mut machine: Machine, recording: &Recording) -> Side {
         let mut timeline = Timeline::new(&mut machine.system, TimelineSettings::default());
         // The spine is not compared: another machine need not be the recorded one.
         timeline.expect(recording.log().to_vec(), recording.begin().inputs, Vec::new(), recording.end().tick);
-        Ok(Side { name, machine, timeline })
+        Side { name, machine, timeline }
     }
 
     fn go(&mut self, tick: Ticks) -> Result<(), Failure> {
@@ -152,15 +166,20 @@ fn both(a: &mut Side, b: &mut Side, tick: Ticks, look: Look) -> Result<bool, Fai
 }
 
 /// Narrows down where the runs part, between a tick where they are the same and one where they may differ, and tells.
-fn report(mut a: Side, mut b: Side, (mut same, mut differs): (Ticks, Ticks), look: Look) -> Result<u8, Failure> {
+fn report(
+    mut a: Side,
+    mut b: Side,
+    (mut same, mut differs): (Ticks, Ticks),
+    look: Look,
+) -> Result<(u8, [Side; 2]), Failure> {
     if !both(&mut a, &mut b, same, look)? {
         line(&format!("they differ from the start, tick {}, on", same.0));
         tell(&mut a, &mut b);
-        return Ok(DIFFERENT);
+        return Ok((DIFFERENT, [a, b]));
     }
     if both(&mut a, &mut b, differs, look)? {
         line(&format!("the same up to tick {}", differs.0));
-        return Ok(0);
+        return Ok((0, [a, b]));
     }
     while differs.since(same) > 1 {
         let half = Ticks(same.0 + differs.since(same) / 2);
@@ -178,20 +197,26 @@ fn report(mut a: Side, mut b: Side, (mut same, mut differs): (Ticks, Ticks), loo
     }
     both(&mut a, &mut b, differs, look)?;
     tell(&mut a, &mut b);
-    Ok(DIFFERENT)
+    Ok((DIFFERENT, [a, b]))
 }
 
 /// Tells what of the machines differs where they stand.
 fn tell(a: &mut Side, b: &mut Side) {
-    let (x, y) = (parts(&a.machine.system), parts(&b.machine.system));
-    let names = a.machine.system.part_names();
+    tell_of([(&a.name, &a.machine.system), (&b.name, &b.machine.system)], line);
+}
+
+/// Tells what of two machines differs, line by line.
+pub(crate) fn tell_of(machines: [(&str, &System); 2], line: impl Fn(&str)) {
+    let [(_, a), (_, b)] = machines;
+    let (x, y) = (parts(a), parts(b));
+    let names = a.part_names();
     let differing: Vec<&str> =
         names.iter().zip(x.iter().zip(&y)).filter(|(_, (x, y))| x != y).map(|n| n.0.as_str()).collect();
     line(&format!("then differ: {}", if differing.is_empty() { "nothing".into() } else { differing.join(", ") }));
-    for side in [&*a, &*b] {
-        line(&format!("  {}: {}", side.name, describe_registers(&side.machine.system)));
+    for (name, system) in machines {
+        line(&format!("  {name}: {}", describe_registers(system)));
     }
-    let (m, n) = (&a.machine.system.mem, &b.machine.system.mem);
+    let (m, n) = (&a.mem, &b.mem);
     let len = m.pool_len().min(n.pool_len());
     let page = (0..len / 4096).map(|p| p * 4096).find(|&p| m.pool(p, 4096) != n.pool(p, 4096));
     if let Some(page) = page {

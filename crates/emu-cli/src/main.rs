@@ -8,6 +8,7 @@ macro_rules! say {
     }};
 }
 
+mod builds;
 mod conform;
 mod debug;
 mod diff;
@@ -50,7 +51,7 @@ enum Verb {
     Why(Box<WhyArgs>),
     /// Where two recordings part: the first tick and instruction that differ.
     Diff(DiffArgs),
-    /// Where a recording's run parts from that of another CPU model, memory, seed or firmware under the same inputs.
+    /// Where a recording's run parts from that of another emu, CPU model, memory, seed or firmware under the same inputs.
     Bisect(BisectArgs),
     /// Write states of a machine to files, list them, go on from them.
     Snapshot(SnapshotArgs),

@@ -1,17 +1,18 @@
 //! `emu replay`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::unbounded;
-use emu_core::Ticks;
-use emu_core::timeline::{Mark, TimelineSettings};
+use emu_core::timeline::{Divergence, Mark, TimelineSettings};
+use emu_core::{System, Ticks, Timeline};
 use emu_machine::config::SerialTarget;
 use emu_machine::host::{Action, End, Replay, Runner, RunnerOptions, Script, SerialLink};
 use emu_machine::recording::{Recording, Tail};
 use emu_machine::{Machine, describe_cpu};
 
+use crate::diff::tell_of;
 use crate::run::args::{Display, TimelineArg, seconds, serial, timeline, yes_no};
 use crate::run::exit::{DAMAGED, Failure, code_of, describe};
 use crate::run::{display_of, open_serials, signals};
@@ -143,6 +144,9 @@ pub(crate) fn replay(args: &ReplayArgs, actions: Vec<Action>) -> Result<u8, Fail
     if let Some(t) = terminal {
         t.finish();
     }
+    if let End::Diverged(d) = &end {
+        tell_difference(&recording, &machine, d);
+    }
     conclude(args, machine, &end, unfinished.as_deref(), verified);
     Ok(match (code_of(&end, unfinished.is_some()), recording.tail()) {
         (0, _) if end == End::Replayed && unfinished.is_some() => code_of(&End::PowerOff, true),
@@ -181,6 +185,38 @@ fn introduce(args: &ReplayArgs, recording: &Recording, start: Mark) {
         let by = recording.recorded_by();
         say!("emu: replaying {file}{from} to tick {}: {} inputs, recorded by emu {by}", end.tick.0, end.inputs);
     }
+}
+
+/// Gives the timeline of a machine that stands where the recording begins the checkpoints of the file: what comes then is
+/// at once anywhere near them. A file without is as good, but slower.
+pub(crate) fn learn(recording: &Recording, system: &System, timeline: &mut Timeline) {
+    if let Err(e) = recording.give_checkpoints(system, timeline, recording.end().tick) {
+        say!("emu: {e}: it is left aside, what it would have said takes longer");
+    }
+}
+
+/// Says which checkpoints were found out.
+pub(crate) fn tell_lies(file: &Path, timeline: &mut Timeline) {
+    for tick in timeline.take_lies() {
+        let file = file.display();
+        say!("emu: {file}: the checkpoint at tick {} is not what its hash says: it was left aside", tick.0);
+    }
+}
+
+/// Tells what is known of both states where a replay was not its recording, and how to find the step that did it: the
+/// recording alone does not have it, as it says what the other emu's machine was at some ticks only.
+fn tell_difference(recording: &Recording, machine: &Machine, d: &Divergence) {
+    let at = d.expected.at;
+    if recording.checkpoints().any(|c| c == at)
+        && let Ok(mut recorded) = recording.build()
+        && recording.load_checkpoint(&mut recorded, at.tick).is_ok_and(|there| there == at)
+    {
+        tell_of([("recorded", &recorded.system), ("now", &machine.system)], |line| say!("emu: {line}"));
+    }
+    say!(
+        "emu: the step that did it: emu bisect FILE --emu PROGRAM, with the emu {} that recorded",
+        recording.recorded_by()
+    );
 }
 
 /// Says how it ended.

@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::TempDir;
 use common::gdb::{PATIENCE, Server, in_order, stdout};
+use common::{TempDir, outcome};
 use test_roms::roms::{Bug, FOUND, MAGIC, STRUCTURE, bugs};
 
 const EMU: &str = env!("CARGO_BIN_EXE_emu");
@@ -239,6 +239,17 @@ fn a_live_run_can_be_changed_and_a_taken_port_is_told() {
     let text = stdout(&console(&[&image, "-q", "--debug-console", &format!("file:{log}")], &script));
     in_order(&text, &["breakpoint\n", "ef be", "edx 0x1234", "tick 2000000"]);
     assert_eq!(std::fs::read(&log).expect("what the program said"), b"");
+    // What was changed ends the past ...
+    let script = "goto 300000\nset edx 0x1234\ngoto 299999\ngoto 300000\nregs edx\n";
+    in_order(&stdout(&console(&[&image, "-q"], script)), &["is before the first that is kept, 300000", "edx 0x1234"]);
+    // ... and would be missing in a recording, which ends whole wherever the debugger leaves the run.
+    let file = dir.path("live.emurec");
+    let script = "goto 300000\nset edx 0x1234\nback 10\n";
+    let said = stdout(&console(&[&image, "-q", "--record", &file], script));
+    in_order(&said, &["this run is being recorded", "tick 299990"]);
+    let (code, said) = outcome(&["replay", &file, "--display", "none"]);
+    assert!(code == 0 && said.contains("to tick 300000:") && !said.contains("before its run did"), "{said}");
+
     let out = console(&[&image, "--debug-console", "stdio"], "");
     assert_eq!(out.status.code(), Some(2), "the standard input is the debugger's");
 

@@ -2,19 +2,7 @@
 
 mod common;
 
-use std::process::{Command, Output};
-
-use common::{TempDir, floppy};
-
-fn emu(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).output().expect("emu runs")
-}
-
-/// The exit code and what stands on the error output.
-fn outcome(args: &[&str]) -> (i32, String) {
-    let out = emu(args);
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
-}
+use common::{TempDir, emu, floppy, outcome, told};
 
 /// A diskette whose boot sector writes a word, waits, writes it again, and ends the run by port F4h.
 fn diskette() -> Vec<u8> {
@@ -151,4 +139,37 @@ fn two_runs_are_compared() {
     let (code, text) = compare(&["bisect", &b, "--cpu", "486"]);
     assert!(code == 0 || text.contains("differ"), "{text}");
     assert_eq!(compare(&["bisect", &b]).0, 2);
+}
+
+/// A build that is the same never differs; another program is told to be none.
+#[test]
+fn two_builds_are_compared_by_their_debuggers() {
+    let folder = TempDir::new("builds");
+    let (image, file) = (folder.file("boot.img", &diskette()), folder.path("r.emurec"));
+    let (code, said) = outcome(&["run", &image, "--display", "none", "--record", &file, "--quiet"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = told(&["bisect", &file, "--emu", env!("CARGO_BIN_EXE_emu")]);
+    assert!(code == 0 && said.starts_with("the same up to tick "), "{code} {said}");
+    let (code, said) = told(&["bisect", &file, "--emu", "/bin/false"]);
+    assert!(code == 1 && said.contains("/bin/false has no debugger's console"), "{code} {said}");
+    assert_eq!(folder.names(), ["boot.img", "r.emurec"], "nothing is left behind");
+}
+
+#[test]
+fn writes_of_the_same_are_marked_or_passed_over() {
+    let folder = TempDir::new("marked");
+    let code = [
+        0x31, 0xC0, // xor ax, ax
+        0x8E, 0xD8, // mov ds, ax
+        0xC7, 0x06, 0x00, 0x50, 0x34, 0x12, // mov word [5000h], 1234h
+        0xC7, 0x06, 0x00, 0x50, 0x34, 0x12, // and again
+        0xE7, 0xF4, // out F4h, ax
+        0xF4, 0xEB, 0xFD, // hlt, for good
+    ];
+    let (image, file) = (folder.file("boot.img", &floppy(&code)), folder.path("r.emurec"));
+    outcome(&["run", &image, "--display", "none", "--record", &file, "--quiet"]);
+    let (code, said) = told(&["why", &file, "0x5000+2"]);
+    assert!(code == 0 && said.contains("34 12 -> 34 12 (as it was)"), "{said}");
+    let (code, said) = told(&["why", &file, "0x5000+2", "--changes"]);
+    assert!(code == 0 && said.contains("00 00 -> 34 12\n"), "{said}");
 }

@@ -2,19 +2,7 @@
 
 mod common;
 
-use std::process::{Command, Output};
-
-use common::{TempDir, floppy};
-
-fn emu(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).output().expect("emu runs")
-}
-
-/// The exit code and what stands on the error output.
-fn outcome(args: &[&str]) -> (i32, String) {
-    let out = emu(args);
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
-}
+use common::{TempDir, emu, floppy, outcome};
 
 /// A diskette whose boot sector counts in memory and writes what it counted to its own second sector, then ends the run.
 fn diskette() -> Vec<u8> {

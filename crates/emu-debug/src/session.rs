@@ -174,6 +174,11 @@ impl Session {
         self.shown
     }
 
+    /// What the machine sends out before `tick` is not shown.
+    pub(crate) fn skip_to(&mut self, tick: Ticks) {
+        self.shown = self.shown.max(tick);
+    }
+
     /// Whether it is a recording that plays.
     #[must_use]
     pub fn is_replay(&self) -> bool {

@@ -69,7 +69,12 @@ impl Session {
     /// # Errors
     /// [`SessionError::Seek`]
     pub fn goto(&mut self, tick: Ticks, interrupted: &mut dyn FnMut() -> bool) -> Result<Halt, SessionError> {
-        let known = tick.min(self.reached());
+        let mut known = tick.min(self.reached());
+        if self.is_replay() {
+            // All of it has happened: nothing on the way there is shown, and checkpoints of the file save the way.
+            known = known.max(self.runner().timeline().map_or(known, |t| t.nearest(tick)));
+            self.skip_to(tick.min(self.end()));
+        }
         let (system, timeline) = self.travel()?;
         timeline.seek(system, known)?;
         if tick == known {

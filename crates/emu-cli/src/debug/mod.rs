@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use emu_core::Ticks;
-use emu_core::timeline::{Mark, TimelineSettings};
+use emu_core::timeline::TimelineSettings;
 use emu_debug::gdb::{Address, Listener, serve};
 use emu_debug::registers::Width;
 use emu_debug::{Console, Session};
@@ -15,6 +15,7 @@ use emu_machine::host::{Action, Command, Replay, Runner, RunnerOptions, Script, 
 use emu_machine::recording::{Recorder, Recording, Tail};
 use emu_machine::{Machine, config};
 
+use crate::replay::{learn, tell_lies};
 use crate::run::args::{Display, OnTripleFault, RunArgs};
 use crate::run::choose::choose;
 use crate::run::exit::{Failure, code_of};
@@ -71,7 +72,7 @@ pub(crate) struct DebugArgs {
 /// A machine to be debugged, with what belongs to it.
 struct Subject {
     machine: Machine,
-    replay: Option<Replay>,
+    replay: Option<(Replay, Recording)>,
     recorder: Option<Recorder>,
     serials: Vec<config::SerialTarget>,
 }
@@ -102,6 +103,9 @@ pub(crate) fn debug(args: &DebugArgs, actions: Vec<Action>) -> Result<u8, Failur
     let mut session = Session::new(runner).map_err(Failure::usage)?;
     let mut console = Console::new();
     let done = run(args, &mut session, &mut console, listener.as_ref());
+    if let (Some(image), Some((_, timeline))) = (&args.run.image, session.runner().travel()) {
+        tell_lies(&image.path, timeline);
+    }
     let (_, dropped) = session.into_runner().finish();
     if let Some(t) = terminal {
         t.finish();
@@ -183,7 +187,7 @@ fn recorded(args: &DebugArgs, actions: &[Action]) -> Result<Subject, Failure> {
         say!("emu: {} is a recording of {} ticks with {} inputs", image.path.display(), end.tick.0, end.inputs);
     }
     let (log, spine) = (recording.log().to_vec(), recording.spine().to_vec());
-    let replay = Some(Replay { log, spine, start: Mark::default(), end });
+    let replay = Some((Replay { log, spine, start: recording.begin(), end }, recording));
     Ok(Subject { machine, replay, recorder: None, serials: args.run.serial.clone() })
 }
 
@@ -216,6 +220,7 @@ fn runner_of(
         None => None,
     };
     let attended = show.is_some();
+    let (replay, recording) = subject.replay.unzip();
     let settings = args.run.timeline.settings(subject.recorder.is_some());
     let options = RunnerOptions {
         pace: args.run.pace.unwrap_or(attended),
@@ -228,9 +233,12 @@ fn runner_of(
         debug,
         show,
         timeline: settings.or(Some(TimelineSettings::default())),
-        replay: subject.replay,
+        replay,
     };
     let mut runner = Runner::new(subject.machine, options, inbox);
+    if let (Some(recording), Some((machine, timeline))) = (recording, runner.travel()) {
+        learn(&recording, &machine.system, timeline);
+    }
     if let Some(recorder) = subject.recorder {
         runner.record(recorder);
     }

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emu_core::mem::Target;
-use emu_core::timeline::{Mark, SeekError, Watch};
+use emu_core::timeline::{SeekError, Watch};
 use emu_core::{System, Ticks, Timeline};
 use emu_devices::vga::Vga;
 use emu_machine::recording::Recording;
 use emu_machine::{Machine, describe_next, describe_registers};
 
+use crate::replay::{learn, tell_lies};
 use crate::run::args::{TimelineArg, timeline};
 use crate::run::exit::{DIVERGED, Failure, NOT_FOUND, describe_divergence};
 use place::{HELP, Place, place, register, watch_of};
@@ -36,6 +37,9 @@ pub(crate) struct WhyArgs {
     /// So many writes, the latest first
     #[arg(long, value_name = "N", default_value_t = 1)]
     history: u32,
+    /// Pass over writes of what was there already
+    #[arg(long)]
+    changes: bool,
     /// How many ticks a register is followed back, step by step
     #[arg(long, value_name = "TICKS", default_value_t = 1 << 24)]
     within: u64,
@@ -67,13 +71,14 @@ pub(crate) fn why(args: &WhyArgs) -> Result<u8, Failure> {
     }
     let settings = args.timeline.settings(false).unwrap_or_default();
     let mut timeline = Timeline::new(&mut machine.system, settings);
-    timeline.expect(recording.log().to_vec(), Mark::default().inputs, recording.spine().to_vec(), end);
+    timeline.expect(recording.log().to_vec(), recording.begin().inputs, recording.spine().to_vec(), end);
+    learn(&recording, &machine.system, &mut timeline);
     timeline.seek(&mut machine.system, from).map_err(|e| failure(&timeline, &e))?;
     let target = target_of(&mut machine, &args.place)?;
     let sys = &mut machine.system;
     let (mut found, mut before) = (Vec::new(), from);
     let mut none = None;
-    for _ in 0..args.history.max(1) {
+    while found.len() < args.history.max(1) as usize {
         let tick = match &target {
             Wanted::Memory(memory, _) => timeline.last_write(sys, memory),
             Wanted::Watched(watch) => timeline.last_written(sys, *watch),
@@ -85,11 +90,15 @@ pub(crate) fn why(args: &WhyArgs) -> Result<u8, Failure> {
         };
         before = tick;
         let event = look_at(sys, &mut timeline, tick, &target)?;
+        if args.changes && !event.changes {
+            continue;
+        }
         if !args.json {
             print(&event);
         }
         found.push(event);
     }
+    tell_lies(&args.file, &mut timeline);
     if args.json {
         say_line(&serde_json::Value::Array(found.iter().map(Event::json).collect()).to_string());
     } else if let Some((first, last)) = none {
@@ -175,6 +184,8 @@ struct Event {
     is_inside: bool,
     old: String,
     new: String,
+    /// Whether anything is another than before; of ports nobody knows.
+    changes: bool,
     registers: String,
     place: String,
     interrupt: Option<String>,
@@ -192,6 +203,7 @@ fn look_at(sys: &mut System, timeline: &mut Timeline, tick: Ticks, target: &Want
         if d.at == tick { format!("{at}, in this step") } else { format!("{at}, {} ticks before", tick.since(d.at)) }
     });
     timeline.seek(sys, tick).map_err(|e| failure(timeline, &e))?;
+    let changes = old != new || new.is_empty();
     let (old, new, address, is_inside) = match target {
         Wanted::Register(_) => (hex_number(&old), hex_number(&new), None, false),
         _ => {
@@ -203,7 +215,7 @@ fn look_at(sys: &mut System, timeline: &mut Timeline, tick: Ticks, target: &Want
             (hex(&old[first..]), hex(&new[first..]), address, first > 0)
         }
     };
-    Ok(Event { tick, instruction, address, is_inside, old, new, registers, place, interrupt: last })
+    Ok(Event { tick, instruction, address, is_inside, old, new, changes, registers, place, interrupt: last })
 }
 
 fn contents(sys: &System, target: &Wanted) -> Vec<u8> {
@@ -239,14 +251,15 @@ impl Event {
     fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "tick": self.tick.0, "instruction": self.instruction, "address": self.address, "old": self.old,
-            "new": self.new, "registers": self.registers, "place": self.place, "interrupt": self.interrupt,
+            "new": self.new, "changes": self.changes, "registers": self.registers, "place": self.place, "interrupt": self.interrupt,
         })
     }
 }
 
 fn print(e: &Event) {
     let at = e.address.filter(|_| e.is_inside).map_or_else(String::new, |a| format!(" at {a:#x}"));
-    let change = if e.new.is_empty() { String::new() } else { format!(":{at} {} -> {}", e.old, e.new) };
+    let mark = if e.changes { "" } else { " (as it was)" };
+    let change = if e.new.is_empty() { String::new() } else { format!(":{at} {} -> {}{mark}", e.old, e.new) };
     say_line(&format!("tick {}: {}{change}", e.tick.0, e.instruction));
     say_line(&format!("  {}", e.registers));
     let last = e.interrupt.as_ref().map_or_else(String::new, |i| format!("; last interrupt: {i}"));

@@ -8,6 +8,25 @@ pub(crate) mod gdb;
 pub(crate) mod tty;
 
 use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Runs emu to its end.
+pub(crate) fn emu(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).output().expect("emu runs")
+}
+
+/// The exit code and what stands on the error output.
+pub(crate) fn outcome(args: &[&str]) -> (i32, String) {
+    let out = emu(args);
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+/// The exit code and all that it said.
+pub(crate) fn told(args: &[&str]) -> (i32, String) {
+    let out = emu(args);
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
 
 /// A directory that is gone when its test is.
 pub(crate) struct TempDir(pub(crate) PathBuf);

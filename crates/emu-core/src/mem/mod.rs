@@ -11,6 +11,7 @@ pub(crate) use phys::CODE_GRANULE;
 pub use phys::PhysMem;
 pub use ram::{HostPage, Scalar};
 pub(crate) use tlb::Tlb;
+pub(crate) use track::page_hash;
 pub use track::{PageImage, WatchHit};
 
 /// Bytes in a page, the grain of everything that maps memory.

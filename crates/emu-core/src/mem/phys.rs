@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, Target};
 use super::ram::{HostPage, Pool, Scalar};
-use super::track::{PageImage, Tracker, WatchHit, page_hash};
+use super::track::{PageImage, Tracker, WatchHit, is_zero, page_hash};
 use super::{PAGE_SHIFT, PAGE_SIZE};
 use crate::state::{State, StateError, StateReader, StateWriter};
 
@@ -429,7 +429,7 @@ impl State for PhysMem {
         w.field(2, allocated);
         w.field(3, a20);
         let pages = *allocated / PAGE_SIZE;
-        let used = |p: &u64| pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize).iter().any(|&b| b != 0);
+        let used = |p: &u64| !is_zero(pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize));
         let numbers: Vec<u64> = (0..pages).filter(used).collect();
         let mut bytes = Vec::with_capacity(numbers.len() * PAGE_SIZE as usize);
         numbers.iter().for_each(|p| bytes.extend_from_slice(pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize)));

@@ -111,6 +111,13 @@ impl System {
         (StateHash::of(&bytes).then(memory), parts)
     }
 
+    /// The hash that the machine had when all but its memory was saved as `bytes`, if memory now holds what it held then.
+    /// Only while memory is tracked.
+    pub(crate) fn tracked_hash_of(&mut self, bytes: &[u8]) -> StateHash {
+        let sum = self.mem.tracked_page_sum();
+        StateHash::of(bytes).then(self.mem.hash_with(sum))
+    }
+
     /// The parts that the machine's state is made of: devices by their own names.
     #[must_use]
     pub fn part_names(&self) -> Vec<String> {
@@ -132,6 +139,11 @@ impl PhysMem {
     }
 
     fn hash_with(&self, sum: u128) -> StateHash {
-        StateHash::of(&[u8::from(self.a20())]).then(StateHash(sum))
+        PhysMem::hash_of(self.a20(), sum)
+    }
+
+    /// The hash of a memory whose pages' hashes have this sum.
+    pub(crate) fn hash_of(a20: bool, sum: u128) -> StateHash {
+        StateHash::of(&[u8::from(a20)]).then(StateHash(sum))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pages::{Key, PageSet, seal};
 use super::{Mark, SpinePoint, Timeline};
 use crate::mem::PageImage;
-use crate::state::StateWriter;
+use crate::state::{StateHash, StateWriter};
 use crate::system::System;
 
 /// A point to which the machine can be put back at once.
@@ -19,6 +19,8 @@ pub(super) struct Checkpoint {
     /// What was written between this checkpoint and the next one. Of the last one: nothing, while the machine stands before
     /// it or at it; what was written since is noted by memory and volumes themselves.
     pub(super) undo: PageSet,
+    /// It comes from a recording, and nobody has looked yet whether the machine has this hash there.
+    pub(super) promised: Option<StateHash>,
 }
 
 impl Checkpoint {
@@ -26,7 +28,7 @@ impl Checkpoint {
     fn of(sys: &System, at: Mark) -> Checkpoint {
         let mut w = StateWriter::new();
         sys.save_all_but_memory(&mut w);
-        Checkpoint { at, devices: w.into_bytes().into(), a20: sys.mem.a20(), undo: PageSet::default() }
+        Checkpoint { at, devices: w.into_bytes().into(), a20: sys.mem.a20(), undo: PageSet::default(), promised: None }
     }
 
     /// Host memory that it takes.
@@ -58,25 +60,35 @@ impl Timeline {
 
     /// Makes a checkpoint at the machine's present, ahead of all others.
     pub(super) fn checkpoint(&mut self, sys: &mut System) {
+        self.checkpoint_with(sys, self.settings.spine);
+    }
+
+    fn checkpoint_with(&mut self, sys: &mut System, spine: bool) {
         let at = self.mark(sys);
         if self.checkpoints.last().is_some_and(|last| last.at >= at) {
             return;
         }
         let written = seal(sys);
+        if self.settings.spine {
+            self.unstored.extend(written.iter().map(|p| p.0));
+        }
         if let Some(last) = self.checkpoints.last_mut() {
             last.undo = written;
         }
         self.checkpoints.push(Checkpoint::of(sys, at));
         self.base = self.checkpoints.len() - 1;
-        if self.settings.spine {
+        // Where the machine comes a second time it was hashed the first time.
+        if spine && self.spined.is_none_or(|last| at > last) {
             let (hash, parts) = sys.tracked_hash();
             self.spine.push(SpinePoint { at, hash, parts });
+            self.spined = Some(at);
+            self.store_if_due(sys, hash);
         }
         self.due = at.tick.after(self.interval(at));
         self.keep_to_budget();
     }
 
-    fn interval(&self, at: Mark) -> u64 {
+    pub(super) fn interval(&self, at: Mark) -> u64 {
         let interval = self.settings.interval.max(1);
         let doublings = (at.tick.since(self.start()) / interval / 256).checked_ilog2().map_or(0, |n| n + 1);
         interval.saturating_mul(1 << doublings.min(40))
@@ -118,18 +130,24 @@ impl Timeline {
     /// Keeps the machine's present, so that it can come back to it after a jump into the past.
     pub(super) fn leave_head(&mut self, sys: &mut System) {
         if !self.is_behind() {
-            self.checkpoint_without_spine(sys);
+            let due = self.due;
+            self.checkpoint_with(sys, false);
+            self.due = due;
         }
     }
 
-    fn checkpoint_without_spine(&mut self, sys: &mut System) {
-        let (spine, due) = (core::mem::replace(&mut self.settings.spine, false), self.due);
-        self.checkpoint(sys);
-        (self.settings.spine, self.due) = (spine, due);
+    /// Puts the machine back (or forth) to checkpoint `to`, or to one before it if that lies. The present is lost unless a
+    /// checkpoint holds it.
+    pub(super) fn restore(&mut self, sys: &mut System, to: usize) {
+        let mut honest = to;
+        while !self.put_back(sys, honest) && honest > 0 {
+            honest -= 1;
+        }
+        (honest + 1..=to).rev().for_each(|lie| self.forget_lie(lie));
     }
 
-    /// Puts the machine back (or forth) to checkpoint `to`. The present is lost unless a checkpoint holds it.
-    pub(super) fn restore(&mut self, sys: &mut System, to: usize) {
+    /// Puts the machine to checkpoint `to`. Returns false if it is not what its recording promised.
+    fn put_back(&mut self, sys: &mut System, to: usize) -> bool {
         let from = self.base;
         let present = self.absorb(sys);
         // Every page that may differ between here and there, with what it holds there as soon as that is known.
@@ -160,13 +178,13 @@ impl Timeline {
         let checkpoint = &self.checkpoints[to];
         let (at, a20, devices) = (checkpoint.at, checkpoint.a20, Arc::clone(&checkpoint.devices));
         sys.mem.set_a20(a20);
-        // The machine wrote these bytes itself, from the same devices.
-        if let Err(e) = sys.load_all_but_memory(&devices) {
-            debug_assert!(false, "a checkpoint that does not load: {e}");
-        }
+        let loaded = sys.load_all_but_memory(&devices);
+        // The machine wrote these bytes itself, from the same devices, unless they come from a recording.
+        debug_assert!(loaded.is_ok() || self.checkpoints[to].promised.is_some(), "{loaded:?}");
         self.applied = at.inputs;
         self.compared = self.expected.partition_point(|s| s.at <= at);
         self.diverged = None;
+        loaded.is_ok() && self.keeps_its_promise(sys, to)
     }
 
     /// Puts one page to what it holds at the checkpoint gone to; `None` is what it holds at the head.

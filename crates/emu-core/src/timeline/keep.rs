@@ -17,15 +17,21 @@ impl Timeline {
     /// Drops checkpoints until the rest fits the budget: those first whose loss costs the least, measured by how much
     /// longer the way to a tick there becomes, beside how long ago it is. Only at the head of the run.
     pub(super) fn keep_to_budget(&mut self) {
-        let mut cost = self.cost();
-        while (cost > self.settings.budget || self.checkpoints.len() > MOST) && self.checkpoints.len() > 2 {
-            cost -= self.drop_one();
-        }
+        let mut cost = self.thin();
         while cost > self.settings.budget && self.checkpoints.len() > 1 {
             // Even one stretch from the start to here is too much: the start is given up.
             cost -= self.checkpoints.remove(0).cost();
             self.base = self.base.saturating_sub(1);
         }
+    }
+
+    /// Drops checkpoints between the first and the last, until the rest fits the budget. Returns what is still kept.
+    pub(super) fn thin(&mut self) -> usize {
+        let mut cost = self.cost();
+        while (cost > self.settings.budget || self.checkpoints.len() > MOST) && self.checkpoints.len() > 2 {
+            cost -= self.drop_one();
+        }
+        cost
     }
 
     /// Drops the least useful checkpoint but the first and the last; returns how much memory that gave back.

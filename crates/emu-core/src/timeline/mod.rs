@@ -13,10 +13,11 @@ mod keep;
 mod pages;
 mod search;
 mod seek;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::input::Input;
 use crate::mem::PageImage;
@@ -24,9 +25,11 @@ use crate::state::{StateHash, StateWriter};
 use crate::system::{Stop, System};
 use crate::time::Ticks;
 use checkpoint::Checkpoint;
-use pages::Key;
+pub use pages::Key;
+pub use pages::Key as PageKey;
 pub use search::{Found, Stops, Watch};
 pub use seek::SeekError;
+pub use stored::Stored;
 
 /// A point of a run: more than one input may come at a tick, and each of them makes another state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,13 +58,15 @@ pub struct TimelineSettings {
     pub budget: usize,
     /// Ticks between two checkpoints; it doubles as the run grows, each time 256 of them have passed.
     pub interval: u64,
-    /// Whether the machine is hashed at each checkpoint, for a recording.
+    /// Whether the machine is hashed at each checkpoint, and some checkpoints are stored, for a recording.
     pub spine: bool,
+    /// Of so many checkpoints at the head of the run, one is stored.
+    pub store: u64,
 }
 
 impl Default for TimelineSettings {
     fn default() -> Self {
-        TimelineSettings { budget: 512 << 20, interval: 1 << 26, spine: false }
+        TimelineSettings { budget: 512 << 20, interval: 1 << 26, spine: false, store: 4 }
     }
 }
 
@@ -88,6 +93,18 @@ pub struct Timeline {
     due: Ticks,
     /// Hashes made since [`Self::take_spine`].
     spine: Vec<SpinePoint>,
+    /// The last point that was hashed.
+    spined: Option<Mark>,
+    /// Checkpoints stored since [`Self::take_stored`]; the last one; when the next is due; and what was written since, as
+    /// far as it is sealed.
+    stored: Vec<Stored>,
+    stored_at: Mark,
+    store_due: Ticks,
+    unstored: BTreeSet<Key>,
+    /// Checkpoints from a recording that were not what they should be.
+    lies: Vec<Ticks>,
+    /// Whether checkpoints from a recording have blocks of disks.
+    has_blocks: bool,
     /// Hashes that a recording promises, in ascending order, and how many of them have been compared.
     expected: Vec<SpinePoint>,
     compared: usize,
@@ -134,6 +151,13 @@ impl Timeline {
             head: BTreeMap::new(),
             due: now,
             spine: Vec::new(),
+            spined: None,
+            stored: Vec::new(),
+            stored_at: Mark { tick: now, inputs: 0 },
+            store_due: now.after(settings.interval.saturating_mul(settings.store)),
+            unstored: BTreeSet::new(),
+            lies: Vec::new(),
+            has_blocks: false,
             expected: Vec::new(),
             compared: 0,
             diverged: None,

@@ -1,11 +1,13 @@
 //! Sets of pages with what they held: pages of memory and blocks of volumes under one kind of key.
 
-use crate::mem::PageImage;
+use crate::block::SECTOR_SIZE;
+use crate::mem::{PAGE_SHIFT, PAGE_SIZE, PageImage, page_hash};
 use crate::system::System;
+use crate::volume::SECTORS_PER_BLOCK;
 
 /// A page of the memory pool, or a block of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(u64);
+pub struct Key(u64);
 
 /// Bits of a key that are the page's or block's number.
 const NUMBER_BITS: u32 = 48;
@@ -21,9 +23,46 @@ impl Key {
         Key((volume as u64 + 1) << NUMBER_BITS | block)
     }
 
+    /// As a number: in its upper 16 bits 0 for memory, or the volume's number + 1; below, the page or block.
+    #[must_use]
+    pub fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// From such a number, which need not be that of a page that exists.
+    #[must_use]
+    pub fn from_raw(raw: u64) -> Key {
+        Key(raw)
+    }
+
+    pub(super) fn is_block(self) -> bool {
+        self.split().0.is_some()
+    }
+
+    /// Whether the machine has such a page, and `image` is of its size.
+    pub(super) fn takes(self, sys: &System, image: &PageImage) -> bool {
+        let bytes = image.bytes().map(<[u8]>::len);
+        match self.split() {
+            (None, page) => page < sys.mem.pool_len() >> PAGE_SHIFT && bytes.is_none_or(|n| n == PAGE_SIZE as usize),
+            (Some(volume), block) => sys.bus.volumes().get(volume).is_some_and(|v| {
+                let sectors =
+                    v.sectors().saturating_sub(block.saturating_mul(SECTORS_PER_BLOCK)).min(SECTORS_PER_BLOCK);
+                sectors > 0 && bytes.is_none_or(|n| n == sectors as usize * SECTOR_SIZE)
+            }),
+        }
+    }
+
     /// The volume's number, or `None` for memory; and the number of the page or block.
     fn split(self) -> (Option<usize>, u64) {
         ((self.0 >> NUMBER_BITS).checked_sub(1).map(|v| v as usize), self.0 & ((1 << NUMBER_BITS) - 1))
+    }
+
+    /// The page's part in the hash of memory, if it holds `image`; blocks have none.
+    pub(super) fn hash(self, image: &PageImage) -> u128 {
+        match (self.split(), image.bytes()) {
+            ((None, page), Some(bytes)) => page_hash(page, bytes),
+            _ => 0,
+        }
     }
 
     /// What the machine holds there now.

@@ -224,7 +224,7 @@ proptest! {
         let mut ticks = jumps.clone();
         ticks.sort_unstable();
         let hashes = straight(&inputs, &ticks);
-        let settings = TimelineSettings { budget, interval, spine: true };
+        let settings = TimelineSettings { budget, interval, spine: true, ..TimelineSettings::default() };
         let (mut sys, mut timeline) = live(&inputs, settings);
         for tick in jumps {
             let gone = timeline.seek(&mut sys, Ticks(tick));
@@ -406,7 +406,7 @@ fn a_fork_goes_its_own_way() {
 #[test]
 fn memory_stays_within_the_budget() {
     let budget = 300 << 10;
-    let (mut sys, mut timeline) = live(&[(5_000, 7)], TimelineSettings { interval: 200, budget, spine: false });
+    let (mut sys, mut timeline) = live(&[(5_000, 7)], TimelineSettings { interval: 200, budget, ..Default::default() });
     assert!(timeline.cost() <= budget, "{}", timeline.cost());
     for tick in (0..LENGTH).rev().step_by(1_777) {
         if tick >= timeline.start().0 {

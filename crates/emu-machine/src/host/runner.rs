@@ -227,7 +227,7 @@ impl Runner {
 
     fn finish_recording(&mut self) {
         if let (Some(recorder), Some(timeline)) = (self.recorder.take(), &mut self.timeline)
-            && let Err(e) = recorder.finish(timeline, &self.machine.system)
+            && let Err(e) = recorder.finish(timeline, &mut self.machine.system)
         {
             self.warn(format!("{e}: the recording lacks its end"));
         }
@@ -247,7 +247,12 @@ impl Runner {
 
     /// Ends the run: closes the serial lines, and returns the machine and how many bytes were dropped.
     #[must_use]
-    pub fn finish(self) -> (Machine, u64) {
+    pub fn finish(mut self) -> (Machine, u64) {
+        if let (Some(_), Some(timeline)) = (&self.recorder, &mut self.timeline) {
+            // A debugger left it, perhaps in its past: the recording ends where the run does.
+            let _ = timeline.seek(&mut self.machine.system, timeline.end());
+            self.finish_recording();
+        }
         let links = self.options.serials.into_iter().chain(self.options.debug);
         let dropped = links.map(SerialLink::close).sum();
         (self.machine, dropped)

@@ -37,9 +37,11 @@ pub(super) enum Kind {
     Checkpoint = 9,
     /// The end of the run.
     End = 10,
+    /// What of the state has changed since the one before it, compressed, in parts.
+    Delta = 11,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Start,
     Kind::Inputs,
     Kind::Spine,
@@ -50,6 +52,7 @@ const KINDS: [Kind; 10] = [
     Kind::Attach,
     Kind::Checkpoint,
     Kind::End,
+    Kind::Delta,
 ];
 
 /// The check of a frame's head at byte `at` of the file: a head that was moved or made up fails it.

@@ -4,10 +4,14 @@
 //! every input with its tick. Hashes of the machine's state at regular ticks, its *spine*, tell whether a replay is the same
 //! run. It is written in frames while the machine runs, so that a file which was cut off plays as far as it goes.
 
+mod checkpoints;
+mod delta;
 mod frame;
+mod old;
 mod packed;
 mod reader;
 mod snapshot;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -16,13 +20,16 @@ mod writer;
 pub use packed::{Packed, PackedImage};
 pub use reader::{Point, Recording, Tail};
 pub use snapshot::{Snapshot, save_past};
+pub use strip::strip;
 pub use writer::Recorder;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Version of the format that this emu writes, and the newest that it reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+/// The oldest that it reads.
+pub const OLDEST: u32 = 1;
 
 /// Whether the file begins as recordings do.
 #[must_use]
@@ -58,7 +65,7 @@ pub enum RecordingError {
         wanted: Form,
     },
     /// Written by another version.
-    #[error("{path} is a recording of format {found}; this emu reads format {VERSION}")]
+    #[error("{path} is a recording of format {found}; this emu reads formats {OLDEST} to {VERSION}")]
     Version {
         /// The file.
         path: PathBuf,

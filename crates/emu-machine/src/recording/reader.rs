@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use emu_core::timeline::{Mark, SpinePoint};
 use emu_core::volume::BLOCK_SIZE;
-use emu_core::{Input, StateReader, Ticks};
+use emu_core::{Input, Ticks};
 use serde::de::DeserializeOwned;
 
+use super::checkpoints::Checkpoint;
 use super::frame::{FILE_HEAD, Found, FrameReader, Kind};
 use super::packed::{Packed, PackedImage};
 use super::wire::{
-    Attach, Blocks, CheckpointPart, Contents, Digest, DriveKind, FilePart, Inputs, Progress, Role, Spine, Start,
-    WireImage, digest, put_files,
+    Attach, Blocks, Contents, Digest, DriveKind, FilePart, Inputs, Progress, Role, Spine, Start, WireImage, digest,
+    put_files,
 };
-use super::{Form, RecordingError, VERSION};
+use super::{Form, OLDEST, RecordingError, VERSION, old};
 use crate::config::MachineConfig;
 use crate::image::{Medium, open};
 use crate::machine::{BuildError, Machine};
@@ -44,42 +45,34 @@ pub enum Tail {
 /// A point of the recorded run, with the state's hash there.
 pub type Point = SpinePoint;
 
-/// A state of the machine in the file.
-#[derive(Clone, Debug)]
-struct Checkpoint {
-    point: Point,
-    /// Where its frames begin.
-    frames: Vec<u64>,
-    whole: bool,
-}
-
 /// A recording, read: all but the states of the machine, which stay in the file.
 #[derive(Debug)]
 pub struct Recording {
-    path: PathBuf,
+    pub(super) path: PathBuf,
+    version: u32,
     start: Start,
-    log: Vec<(Ticks, Input)>,
-    spine: Vec<SpinePoint>,
-    end: Mark,
+    pub(super) log: Vec<(Ticks, Input)>,
+    pub(super) spine: Vec<SpinePoint>,
+    pub(super) end: Mark,
     tail: Tail,
     packed: Packed,
     attached: Vec<Attach>,
     /// What the run read of each volume.
     blocks: Vec<BTreeMap<u64, Digest>>,
-    checkpoints: Vec<Checkpoint>,
+    pub(super) checkpoints: Vec<Checkpoint>,
     /// Where the run begins, if not at power-on: at the first checkpoint.
-    begin: Option<Mark>,
+    pub(super) begin: Option<Mark>,
     /// Whether anything of the run was read.
-    under_way: bool,
+    pub(super) under_way: bool,
     file_parts: Vec<Vec<u8>>,
 }
 
 /// The most that one packed file may unpack to.
 const MAX_FILE: u64 = 1 << 30;
 
-const CONTRADICTION: &str = "the record contradicts what stands before it";
+pub(super) const CONTRADICTION: &str = "the record contradicts what stands before it";
 
-fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, &'static str> {
+pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, &'static str> {
     match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
         _ => Err("the record does not decode"),
@@ -87,7 +80,7 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, &'static str> {
 }
 
 /// Unpacks `bytes`, at most `limit` of them.
-fn unpack(bytes: &[u8], limit: u64) -> Result<Vec<u8>, &'static str> {
+pub(super) fn unpack(bytes: &[u8], limit: u64) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
     let decoder = zstd::Decoder::new(bytes).map_err(|_| "the record does not unpack")?;
     decoder.take(limit + 1).read_to_end(&mut out).map_err(|_| "the record does not unpack")?;
@@ -119,13 +112,15 @@ impl Recording {
         let Some(version) = head.get(magic.len()..).and_then(|v| v.try_into().ok()).map(u32::from_le_bytes) else {
             return Err(RecordingError::TooShort { path: path.to_owned(), at: head.len() as u64 });
         };
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(RecordingError::Version { path: path.to_owned(), found: version });
         }
         let mut frames = FrameReader::new(file);
         let damaged = |at, what| RecordingError::Damaged { path: path.to_owned(), at, what };
         let start: Start = match frames.next().map_err(host)? {
-            Found::Frame(Kind::Start, payload) => decode(&payload).map_err(|what| damaged(FILE_HEAD, what))?,
+            Found::Frame(Kind::Start, payload) => {
+                old::start(version, &payload).map_err(|what| damaged(FILE_HEAD, what))?
+            }
             Found::Frame(..) => return Err(damaged(FILE_HEAD, "the first record is not the start of a run")),
             Found::End | Found::Cut => return Err(RecordingError::TooShort { path: path.to_owned(), at: meta.len() }),
             Found::Damaged(what) => return Err(damaged(FILE_HEAD, what)),
@@ -133,6 +128,7 @@ impl Recording {
         let volumes = start.drives.iter().filter(|d| d.image.is_some()).count();
         let mut recording = Recording {
             path: path.to_owned(),
+            version,
             file_parts: vec![Vec::new(); start.files.len()],
             start,
             log: Vec::new(),
@@ -206,17 +202,17 @@ impl Recording {
                 Ok(())
             }
             Kind::Attach => {
-                let a: Attach = decode(payload)?;
+                let a = old::attach(self.version, payload)?;
                 add_packed(&mut self.packed, &a.image);
                 self.blocks.push(BTreeMap::new());
                 self.attached.push(a);
                 Ok(())
             }
-            Kind::Checkpoint => self.take_checkpoint(&decode(payload)?, at),
+            Kind::Checkpoint | Kind::Delta => self.take_checkpoint(kind, &decode(payload)?, at),
         }
     }
 
-    fn advance(&mut self, tick: u64, inputs: u64) -> Result<(), &'static str> {
+    pub(super) fn advance(&mut self, tick: u64, inputs: u64) -> Result<(), &'static str> {
         let mark = Mark { tick: Ticks(tick), inputs: inputs as usize };
         if inputs != self.log.len() as u64 || mark < self.end {
             return Err(CONTRADICTION);
@@ -283,27 +279,6 @@ impl Recording {
     fn image_of(&self, volume: usize) -> Option<&WireImage> {
         let first = self.start.drives.iter().filter_map(|d| d.image.as_ref());
         first.chain(self.attached.iter().map(|a| &a.image)).nth(volume)
-    }
-
-    fn take_checkpoint(&mut self, part: &CheckpointPart, at: u64) -> Result<(), &'static str> {
-        let point = part.at.point();
-        if self.spine.last().is_some_and(|s| s.at == point.at && s.hash != point.hash) {
-            return Err(CONTRADICTION);
-        }
-        if part.part == 0 {
-            if !self.under_way && self.checkpoints.is_empty() {
-                self.advance(point.at.tick.0, point.at.inputs as u64)?;
-                self.begin = Some(point.at);
-            }
-            self.checkpoints.push(Checkpoint { point: point.clone(), frames: Vec::new(), whole: false });
-        }
-        let checkpoint = self.checkpoints.last_mut().ok_or(CONTRADICTION)?;
-        if checkpoint.whole || checkpoint.point != point || checkpoint.frames.len() != part.part as usize {
-            return Err(CONTRADICTION);
-        }
-        checkpoint.frames.push(at);
-        checkpoint.whole = part.last;
-        Ok(())
     }
 
     fn unpack_files(&mut self) -> Result<(), &'static str> {
@@ -447,9 +422,8 @@ impl Recording {
             machine.attach(backend, medium, spec);
         }
         if self.begin.is_some() {
-            let first = self.checkpoints.first().filter(|c| c.whole);
             let at = std::fs::metadata(&self.path).map_or(0, |m| m.len());
-            let first = first.ok_or_else(|| RecordingError::TooShort { path: self.path.clone(), at })?;
+            let first = self.first_state().ok_or_else(|| RecordingError::TooShort { path: self.path.clone(), at })?;
             self.load(&mut machine, first)?;
         }
         self.check_images(&machine)?;
@@ -475,55 +449,6 @@ impl Recording {
             }
         }
         Ok(())
-    }
-
-    /// Puts `machine`, just built, into the last state that the file holds at or before `tick`. Returns where that is; the
-    /// start if there is none.
-    ///
-    /// # Errors
-    /// [`RecordingError`]: the state does not load, or is not what its hash says.
-    pub fn load_checkpoint(&self, machine: &mut Machine, tick: Ticks) -> Result<Mark, RecordingError> {
-        let found = self.checkpoints.iter().rev().find(|c| c.whole && c.point.at.tick <= tick);
-        found.map_or_else(|| Ok(self.begin()), |checkpoint| self.load(machine, checkpoint))
-    }
-
-    fn load(&self, machine: &mut Machine, checkpoint: &Checkpoint) -> Result<Mark, RecordingError> {
-        let at = checkpoint.frames.first().copied().unwrap_or(FILE_HEAD);
-        let damaged = |what| RecordingError::Damaged { path: self.path.clone(), at, what };
-        let packed = self.read_parts(checkpoint).map_err(|e| RecordingError::host(&self.path, &e))?;
-        let system = &mut machine.system;
-        let volumes: u64 = system.bus.volumes().iter().map(|v| v.sectors().saturating_mul(512)).sum();
-        let limit = system.mem.pool_len() + volumes.min(64 << 30) + (64 << 20);
-        let bytes = unpack(&packed, limit).map_err(damaged)?;
-        let loaded = system.load(&mut StateReader::new(&bytes));
-        if loaded.is_err() || checkpoint.point.at.inputs > self.log.len() {
-            return Err(damaged("the state that it holds does not load"));
-        }
-        if system.hash_when_saved(&bytes) != checkpoint.point.hash {
-            return Err(damaged("the state that it holds is not what its hash says"));
-        }
-        if system.now() != checkpoint.point.at.tick {
-            return Err(damaged("the state that it holds is of another tick"));
-        }
-        Ok(checkpoint.point.at)
-    }
-
-    fn read_parts(&self, checkpoint: &Checkpoint) -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(&self.path)?;
-        let mut packed = Vec::new();
-        for &at in &checkpoint.frames {
-            file.seek(SeekFrom::Start(at))?;
-            let mut frames = FrameReader::new(BufReader::new(&mut file));
-            frames.at = at;
-            match frames.next()? {
-                Found::Frame(Kind::Checkpoint, payload) => {
-                    let part: CheckpointPart = decode(&payload).map_err(std::io::Error::other)?;
-                    packed.extend(part.bytes);
-                }
-                _ => return Err(std::io::Error::other("the file changes while it is read")),
-            }
-        }
-        Ok(packed)
     }
 }
 

@@ -123,5 +123,9 @@ pub fn save_past(
         begun?
     };
     file.write_inputs(timeline.log())?;
+    if timeline.start() == origin && mark.tick > origin {
+        return file.past(timeline, &mut machine.system);
+    }
+    // The way back does not reach to the start: the state at the end is all that there is.
     file.state_at_end(&machine.system, mark)
 }

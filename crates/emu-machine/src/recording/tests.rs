@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use emu_core::timeline::{Mark, Timeline, TimelineSettings};
+use emu_core::mem::PageImage;
+use emu_core::timeline::{Mark, PageKey, Stored, Timeline, TimelineSettings};
 use emu_core::{Input, Key, Ticks};
 use test_roms::roms::desk_floppy;
 
@@ -47,7 +48,7 @@ fn record(dir: &TempDir, embed: bool) -> (PathBuf, Machine) {
         recorder.write_news(&mut timeline, &machine.system).expect("written");
     }
     run(&mut machine, &mut timeline, END);
-    recorder.finish(&mut timeline, &machine.system).expect("written");
+    recorder.finish(&mut timeline, &mut machine.system).expect("written");
     timeline.close(&mut machine.system);
     (path, machine)
 }
@@ -95,6 +96,8 @@ fn changed_at_every_byte() {
         changed[at] ^= 1 << (at % 8);
         put(&bad, &changed);
         match Recording::open(&bad) {
+            // The version itself: as one of version 2 the file is the same.
+            Ok(r) if at == 8 => assert_eq!((r.tail(), r.log().len()), (Tail::Whole, 5)),
             Ok(r) => assert!(matches!(r.tail(), Tail::Damaged { at: from, .. } if from <= at as u64), "{at}"),
             Err(e) => one_line(&e),
         }
@@ -104,17 +107,24 @@ fn changed_at_every_byte() {
         other[8] = version;
         put(&bad, &other);
         let said = Recording::open(&bad).expect_err("refused").to_string();
-        assert!(said.contains(&format!("a recording of format {version}; this emu reads format {VERSION}")), "{said}");
+        assert!(
+            said.contains(&format!("a recording of format {version}; this emu reads formats {OLDEST} to {VERSION}")),
+            "{said}"
+        );
     }
 }
 
 /// Writes `from` again to `to`, with the checkpoints' parts changed, and every check right.
 fn rewrite(from: &Path, to: &Path, change: impl Fn(&mut CheckpointPart)) {
+    rewrite_kind(from, to, Kind::Checkpoint, change);
+}
+
+fn rewrite_kind(from: &Path, to: &Path, of: Kind, mut change: impl FnMut(&mut CheckpointPart)) {
     let bytes = std::fs::read(from).expect("the file");
     let mut out = bytes[..FILE_HEAD as usize].to_vec();
     let mut frames = FrameReader::new(&bytes[FILE_HEAD as usize..]);
     while let Found::Frame(kind, mut payload) = frames.next().expect("a frame") {
-        if kind == Kind::Checkpoint {
+        if kind == of {
             let mut part: CheckpointPart = postcard::from_bytes(&payload).expect("a part");
             change(&mut part);
             payload = postcard::to_allocvec(&part).expect("a part");
@@ -140,7 +150,7 @@ fn states_that_lie_are_found_out() {
     rewrite(&snapshot, &lie, |part| part.at.hash[3] ^= 1);
     let said = Snapshot::open(&lie).expect("a snapshot").restore().err().map(|e| e.to_string()).unwrap_or_default();
     assert!(said.contains("is not what its hash says"), "{said}");
-    rewrite(&whole, &lie, |part| part.at.hash[3] ^= 1);
+    rewrite_kind(&whole, &lie, Kind::Delta, |part| part.at.hash[3] ^= 1);
     assert!(matches!(Recording::open(&lie).expect("a recording").tail(), Tail::Damaged { .. }));
 
     // Another state than that of the hash: a byte of the machine's memory, and one of its structure.
@@ -163,6 +173,71 @@ fn states_that_lie_are_found_out() {
     // A tick that the state does not have.
     rewrite(&snapshot, &lie, |part| part.at.tick += 1);
     assert!(Snapshot::open(&lie).is_err());
+}
+
+/// Writes `from` again to `to` with some deltas changed, and every check right.
+fn rewrite_deltas(from: &Path, to: &Path, change: impl Fn(usize, &mut Stored)) {
+    let mut number = 0;
+    rewrite_kind(from, to, Kind::Delta, |part| {
+        assert!(part.part == 0 && part.last, "a small machine");
+        let mut stored = delta::unpack(&part.bytes, 1 << 30, &part.at.point()).expect("a delta");
+        change(number, &mut stored);
+        number += 1;
+        part.bytes = delta::pack(&stored).expect("a delta");
+    });
+}
+
+#[test]
+fn checkpoints_that_lie_are_passed_over() {
+    let dir = TempDir::new();
+    let (whole, machine) = record(&dir, false);
+    let lie = dir.path().join("lie");
+    let seek = |file: &Path, tick: u64| {
+        let recording = Recording::open(file).expect("a recording");
+        let mut other = recording.build().expect("a machine");
+        let mut timeline = Timeline::new(&mut other.system, TimelineSettings::default());
+        timeline.expect(recording.log().to_vec(), 0, recording.spine().to_vec(), recording.end().tick);
+        let given = recording.give_checkpoints(&other.system, &mut timeline, recording.end().tick);
+        timeline.seek(&mut other.system, Ticks(tick)).expect("there");
+        (given, timeline.take_lies(), other.system.hash())
+    };
+    let (given, lies, hash) = seek(&whole, END);
+    assert_eq!((given.expect("checkpoints"), lies, hash), (2, vec![], machine.system.hash()));
+    // A page, the devices, or the A20 gate of the first one: the second is made from it, unless it has the page itself.
+    for what in 0..3 {
+        rewrite_deltas(&whole, &lie, |number, stored| match what {
+            _ if number > 0 => {}
+            0 => stored.pages[7].1 = PageImage::of(&[0x5A; 4096]),
+            1 => stored.devices = stored.devices[1..].into(),
+            _ => stored.a20 ^= true,
+        });
+        for tick in [END, END * 7 / 8] {
+            let (given, lies, hash) = seek(&lie, tick);
+            assert!(given.is_ok() && (what > 0 || !lies.is_empty()), "{what}: {lies:?}");
+            assert_eq!(hash, seek(&whole, tick).2, "{what} at {tick}");
+        }
+        let recording = Recording::open(&lie).expect("a recording");
+        let mut other = recording.build().expect("a machine");
+        let said = recording.load_checkpoint(&mut other, Ticks(END * 7 / 8)).expect_err("a lie").to_string();
+        assert!(said.contains("is not what its hash says"), "{said}");
+    }
+    // A page that the machine does not have, and pages out of order.
+    for what in 0..2 {
+        rewrite_deltas(&whole, &lie, |_, stored| match what {
+            0 => stored.pages.push((PageKey::from_raw(1 << 40), PageImage::of(&[1; 4096]))),
+            _ => stored.pages.insert(1, stored.pages[0].clone()),
+        });
+        let (given, lies, hash) = seek(&lie, END);
+        assert!(given.is_err_and(|e| e.to_string().contains("is not of this")) && lies.is_empty());
+        assert_eq!(hash, machine.system.hash());
+    }
+    // No zstd stream; and too much.
+    for bytes in [vec![1, 2, 3], zstd::encode_all(&vec![0; 100 << 20][..], 1).expect("zeros")] {
+        rewrite_kind(&whole, &lie, Kind::Delta, |part| part.bytes.clone_from(&bytes));
+        let (given, _, hash) = seek(&lie, END);
+        assert!(given.is_err_and(|e| e.to_string().contains("unpack")));
+        assert_eq!(hash, machine.system.hash());
+    }
 }
 
 #[test]

@@ -144,6 +144,7 @@ pub(super) struct Blocks {
 pub(super) struct Contents {
     pub(super) volume: u32,
     pub(super) numbers: Vec<u64>,
+    #[serde(with = "whole_bytes")]
     pub(super) bytes: Vec<u8>,
 }
 
@@ -151,6 +152,7 @@ pub(super) struct Contents {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FilePart {
     pub(super) file: u32,
+    #[serde(with = "whole_bytes")]
     pub(super) bytes: Vec<u8>,
 }
 
@@ -160,6 +162,7 @@ pub(super) struct CheckpointPart {
     /// 0 for the first part.
     pub(super) part: u32,
     pub(super) last: bool,
+    #[serde(with = "whole_bytes")]
     pub(super) bytes: Vec<u8>,
 }
 
@@ -167,6 +170,40 @@ pub(super) struct CheckpointPart {
 pub(super) struct Attach {
     pub(super) kind: DriveKind,
     pub(super) image: WireImage,
+}
+
+/// How a delta begins, unpacked; behind it stand the contents of its pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DeltaHead {
+    pub(super) a20: bool,
+    #[serde(with = "whole_bytes")]
+    pub(super) devices: Vec<u8>,
+    /// Of each page: how far its key is from the one before it, and bytes that it has in the contents; none if all are zero.
+    pub(super) pages: Vec<(u64, u16)>,
+}
+
+/// Bytes in one piece instead of one by one; the encoding is the same.
+mod whole_bytes {
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
 }
 
 impl Spine {

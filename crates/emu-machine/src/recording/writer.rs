@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use emu_core::timeline::{Mark, Timeline};
+use emu_core::timeline::{Mark, SpinePoint, Stored, Timeline};
 use emu_core::volume::UsedBlock;
 use emu_core::{Input, StateWriter, System, Ticks};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use super::wire::{
     Attach, Blocks, CheckpointPart, Contents, DriveKind, FilePart, Inputs, Progress, Spine, Start, WireDrive, WireFile,
     WireImage, WireInput, WireMachine, digest, files_of,
 };
-use super::{Form, RecordingError};
+use super::{Form, RecordingError, delta};
 use crate::config::MachineConfig;
 use crate::image::{ImageSpec, Medium, Mode, Parents};
 use crate::machine::Machine;
@@ -27,6 +27,10 @@ const FLUSH: Duration = Duration::from_millis(500);
 const BLOCKS: usize = 256;
 const PART: usize = 1 << 20;
 const BATCH: usize = 4096;
+/// Bytes of a file that checkpoints on the way may take, about; and of how many checkpoints of the timeline one goes into
+/// the file, until half of that is used. From there on half as many, until half of the rest is used, and so on.
+const CHECKPOINTS: u64 = 64 << 20;
+const ONE_OF: u64 = 4;
 /// zstd's fastest ordinary level.
 const LEVEL: i32 = 1;
 
@@ -45,6 +49,10 @@ pub struct Recorder {
     /// For each volume, whether its blocks' contents are packed.
     packed: Vec<bool>,
     embed: bool,
+    /// Bytes that checkpoints have taken.
+    checkpoints: u64,
+    /// The last point of the spine that is written.
+    spine: Option<Mark>,
 }
 
 impl Recorder {
@@ -98,6 +106,8 @@ impl Recorder {
             progress: (0, 0),
             packed,
             embed,
+            checkpoints: 0,
+            spine: None,
         };
         recorder.frame(Kind::Start, &start)?;
         for (number, ((_, path), bytes)) in files.iter().zip(&contents).enumerate() {
@@ -165,9 +175,46 @@ impl Recorder {
     ///
     /// # Errors
     /// [`RecordingError`].
-    pub fn finish(mut self, timeline: &mut Timeline, system: &System) -> Result<(), RecordingError> {
+    pub fn finish(mut self, timeline: &mut Timeline, system: &mut System) -> Result<(), RecordingError> {
+        if !timeline.store_end(system) {
+            self.write_news(timeline, system)?;
+            return self.state_at_end(system, timeline.mark(system));
+        }
         self.write_news(timeline, system)?;
-        self.state_at_end(system, timeline.mark(system))
+        let at = timeline.mark(system);
+        self.end(at.tick, at.inputs as u64)
+    }
+
+    /// Writes the end of a run that was not recorded as it went, with checkpoints of its past.
+    pub(super) fn past(&mut self, timeline: &mut Timeline, system: &mut System) -> Result<(), RecordingError> {
+        let at = timeline.mark(system);
+        timeline.store_past(system, ONE_OF as usize).iter().try_for_each(|stored| self.delta(stored))?;
+        self.end(at.tick, at.inputs as u64)
+    }
+
+    fn point(&mut self, point: &SpinePoint) -> Result<(), RecordingError> {
+        self.spine = Some(point.at);
+        self.frame(Kind::Spine, &Spine::of(point))
+    }
+
+    fn delta(&mut self, stored: &Stored) -> Result<(), RecordingError> {
+        let before = self.at;
+        let packed = delta::pack(stored).map_err(|e| RecordingError::host(&self.path, &e))?;
+        let point = SpinePoint { at: stored.at, hash: stored.hash, parts: Vec::new() };
+        if self.spine.is_none_or(|last| last < point.at) {
+            self.point(&point)?;
+        }
+        self.parts(Kind::Delta, &Spine::of(&point), &packed)?;
+        self.checkpoints += self.at - before;
+        Ok(())
+    }
+
+    fn write_checkpoints(&mut self, timeline: &mut Timeline) -> Result<(), RecordingError> {
+        timeline.take_stored().iter().try_for_each(|stored| self.delta(stored))?;
+        let left = CHECKPOINTS.saturating_sub(self.checkpoints);
+        let halvings = CHECKPOINTS.checked_div(left).map_or(63, u64::ilog2);
+        timeline.store_one_of(ONE_OF.saturating_mul(1 << halvings));
+        Ok(())
     }
 
     pub(super) fn state_at_end(&mut self, system: &System, at: Mark) -> Result<(), RecordingError> {
@@ -189,11 +236,14 @@ impl Recorder {
         system.save(&mut w);
         let hash = system.hash().0.to_le_bytes();
         let at = Spine { tick: at.tick.0, inputs: at.inputs as u64, hash, parts: Vec::new() };
-        let parts = compress(&w.into_bytes());
-        for (part, bytes) in parts.chunks(PART).enumerate() {
-            let last = (part + 1) * PART >= parts.len();
+        self.parts(Kind::Checkpoint, &at, &compress(&w.into_bytes()))
+    }
+
+    fn parts(&mut self, kind: Kind, at: &Spine, packed: &[u8]) -> Result<(), RecordingError> {
+        for (part, bytes) in packed.chunks(PART).enumerate() {
+            let last = (part + 1) * PART >= packed.len();
             let part = CheckpointPart { at: at.clone(), part: part as u32, last, bytes: bytes.to_vec() };
-            self.frame(Kind::Checkpoint, &part)?;
+            self.frame(kind, &part)?;
         }
         Ok(())
     }
@@ -236,8 +286,9 @@ impl Recorder {
         let mark = timeline.mark(system);
         self.write_inputs(&timeline.log()[self.inputs..mark.inputs])?;
         for point in timeline.take_spine() {
-            self.frame(Kind::Spine, &Spine::of(&point))?;
+            self.point(&point)?;
         }
+        self.write_checkpoints(timeline)?;
         if self.progress != (mark.tick.0, mark.inputs) {
             self.progress = (mark.tick.0, mark.inputs);
             self.frame(Kind::Progress, &Progress { tick: mark.tick.0, inputs: mark.inputs as u64 })?;
