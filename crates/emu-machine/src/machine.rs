@@ -171,11 +171,14 @@ impl Machine {
         self.system.bus.find::<Mc146818>().map_or(0, |rtc| rtc.cmos(SHUTDOWN_STATUS))
     }
 
-    /// Whether the CPU is halted, or stands before an x87 instruction, with interrupts off.
+    /// Whether every CPU is halted, or stands before an x87 instruction, with interrupts off, or was never started.
     #[must_use]
     pub fn is_halted_for_good(&self) -> bool {
-        let cpu = &self.system.cpu;
-        matches!(cpu.activity, Activity::Halted | Activity::Stalled) && cpu.eflags & bits::IF == 0
+        self.system.cpus().all(|cpu| match cpu.activity {
+            Activity::Halted | Activity::Stalled => cpu.eflags & bits::IF == 0,
+            Activity::WaitForSipi => cpu.id != 0,
+            _ => false,
+        })
     }
 
     /// The device with `name`.

@@ -143,6 +143,9 @@ pub(crate) struct RunArgs {
     /// CPU model with features, like 486, p6 or x86-64-v1,-sse2
     #[arg(long, value_parser = cpu, value_name = "MODEL")]
     pub(crate) cpu: Option<Model>,
+    /// How many CPUs, 1 to 8; they run in turn, and share the ticks of a second
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u8>,
     /// What the guest finds that looks for a hypervisor: none, vmware or hyper-v
     #[arg(long, value_parser = hypervisor, value_name = "KIND")]
     pub(crate) hypervisor: Option<HypervisorKind>,

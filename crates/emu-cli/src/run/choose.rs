@@ -81,6 +81,7 @@ fn apply(args: &RunArgs, c: &mut MachineConfig) {
     }
     set(&mut c.memory, &args.mem);
     set(&mut c.cpu, &args.cpu);
+    set(&mut c.cpus, &args.cpus);
     set(&mut c.hypervisor, &args.hypervisor);
     set(&mut c.rtc, &args.rtc);
     set(&mut c.rate, &args.ticks_per_second);
@@ -208,7 +209,8 @@ pub(crate) fn describe_machine(c: &MachineConfig) -> String {
     use emu_core::cpu::model::MODELS;
     let cpu = MODELS.iter().find(|(_, kind)| *kind == c.cpu.kind).map_or("", |(name, _)| *name);
     let firmware = c.bios.as_ref().map(|b| format!(", firmware {}", b.display())).unwrap_or_default();
-    format!("PC with {cpu} and {}{firmware}", describe_size(c.memory))
+    let count = if c.cpus > 1 { format!("{} CPUs ", c.cpus) } else { String::new() };
+    format!("PC with {count}{cpu} and {}{firmware}", describe_size(c.memory))
 }
 
 fn describe_size(bytes: u64) -> String {

@@ -7,7 +7,7 @@ use emu_core::cpu::model::Kind;
 use emu_core::{Output, Stop};
 use emu_devices::fw_cfg::FwCfg;
 use emu_machine::Machine;
-use emu_machine::config::{KernelConfig, MachineConfig};
+use emu_machine::config::{KernelConfig, MAX_CPUS, MachineConfig};
 
 use super::lines::checks;
 use super::testdev::TestDevice;
@@ -77,11 +77,13 @@ pub(crate) fn run(
     if !kernel.file.exists() {
         return Ok(skipped(model, row, format!("{} is not there", kernel.file.display())));
     }
-    if kernel.cpus > 1 {
-        row.name = format!("{} (on 1 CPU of {})", kernel.name, kernel.cpus);
+    let cpus = kernel.cpus.clamp(1, MAX_CPUS.into()) as u8;
+    if kernel.cpus > cpus.into() {
+        row.name = format!("{} (on {cpus} CPUs of {})", kernel.name, kernel.cpus);
     }
     let config = MachineConfig {
         cpu: model,
+        cpus,
         memory: kernel.memory,
         kernel: Some(KernelConfig {
             image: kernel.file.clone(),
@@ -97,7 +99,7 @@ pub(crate) fn run(
         let own = format!("{}: ", kernel.file.display());
         SuiteError::new(&kernel.file, text.strip_prefix(&own).unwrap_or(&text))
     })?;
-    let fw_cfg = machine.system.bus.add(Box::new(FwCfg::new(kernel.memory, 1)));
+    let fw_cfg = machine.system.bus.add(Box::new(FwCfg::new(kernel.memory, cpus.into())));
     machine.system.bus.map_ports(fw_cfg, 0x510, 2, 0, 2);
     TestDevice::install(&mut machine.system);
     // Guest time: a test ends at the same instruction on every host.

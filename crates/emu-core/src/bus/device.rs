@@ -152,6 +152,10 @@ pub trait InterruptController {
         let _ = cpu;
         None
     }
+    /// The turn passes to CPU `cpu`: accesses that come from now on are its own.
+    fn turn_passes(&mut self, cx: &mut DevCx<'_>, cpu: u8) {
+        let _ = (cx, cpu);
+    }
     /// WRMSR to IA32_APIC_BASE; returns false for a value that faults.
     fn set_apic_base(&mut self, cx: &mut DevCx<'_>, cpu: u8, value: u64) -> bool {
         let _ = (cx, cpu, value);

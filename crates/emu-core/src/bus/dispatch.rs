@@ -353,7 +353,7 @@ impl Bus {
             return true;
         }
         if *input == Input::ShutdownReset {
-            self.cpu_lines(0).reset = true;
+            self.cpus.iter_mut().for_each(|cpu| cpu.reset = true);
             return true;
         }
         (0..self.devices.len()).any(|i| self.call(mem, now, DeviceId(i as u16), |d, cx| d.input(cx, input)))
@@ -511,6 +511,16 @@ impl Bus {
         self.call(mem, now, id, |d, cx| d.interrupt_controller().map(|c| f(c, cx)))
     }
 
+    /// Tells the local interrupt controllers that the turn passes to CPU `cpu`.
+    pub fn pass_turn(&mut self, mem: &mut PhysMem, now: Ticks, cpu: u8) {
+        self.local_interrupt_controller(mem, now, |c, cx| c.turn_passes(cx, cpu));
+    }
+
+    /// The pins of CPU `cpu`, to be looked at.
+    pub(crate) fn cpu_pins(&self, cpu: u8) -> CpuLines {
+        self.cpus.get(usize::from(cpu)).copied().unwrap_or_default()
+    }
+
     // ---- effects ----
 
     /// Carries wire changes and signals to where they lead, and what those ask for in turn.
@@ -563,7 +573,11 @@ impl Bus {
 
     fn take_signal(&mut self, signal: CpuSignal) {
         match signal {
-            CpuSignal::Init(cpu) => self.cpu_lines(cpu).init = true,
+            CpuSignal::Init(cpu) => {
+                let lines = self.cpu_lines(cpu);
+                // A start-up IPI that came before, to a CPU that was not waiting for one, is lost.
+                (lines.init, lines.sipi) = (true, None);
+            }
             CpuSignal::Sipi(cpu, vector) => self.cpu_lines(cpu).sipi = Some(vector),
             CpuSignal::Nmi(cpu) => self.cpu_lines(cpu).nmi = true,
         }

@@ -438,7 +438,7 @@ impl System {
     fn protect_fresh_code(&mut self) {
         for page in self.mem.take_fresh_code() {
             self.tlb.protect(page);
-            self.parked.iter_mut().for_each(|(_, tlb)| tlb.protect(page));
+            self.parked.iter_mut().for_each(|other| other.tlb.protect(page));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Finding blocks, and throwing them away when their bytes change.
 
 use super::block::{Block, Health};
+use super::context::Contexts;
+use super::jumps::Jumps;
 use super::op::OpRef;
-use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, chain};
+use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, View, chain};
 use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
 use crate::profile::Event;
 use crate::system::is_canonical;
@@ -207,6 +209,7 @@ impl Engine {
         self.arena.clear();
         self.lookup_op = self.arena.push(&mut vec![chain::lookup_slot()]);
         self.jumps.clear(self.lookup_op);
+        self.parked.iter_mut().for_each(|view| view.jumps.clear(self.lookup_op));
         self.patched.clear();
         self.generation = self.generation.wrapping_add(1);
         self.trampoline = None;
@@ -231,6 +234,27 @@ impl Engine {
     /// Numbers of contexts are used up: drops all keys.
     pub(crate) fn renumber_contexts(&mut self, mem: &mut PhysMem) {
         self.contexts.restart();
+        self.parked.iter_mut().for_each(|view| view.contexts.restart());
         self.clear(mem);
+    }
+
+    /// One CPU more, which waits for its turn.
+    pub(crate) fn add_view(&mut self) {
+        self.parked.push(View { jumps: Jumps::new(self.lookup_op), contexts: Contexts::default() });
+    }
+
+    /// The turn passes to the CPU parked at `index`, and that of this one ends.
+    pub(crate) fn swap_view(&mut self, index: usize) {
+        let Some(view) = self.parked.get_mut(index) else { return };
+        core::mem::swap(&mut self.jumps, &mut view.jumps);
+        core::mem::swap(&mut self.contexts, &mut view.contexts);
+        // No two CPUs have a context of the same number: landings, which all of them share, hold its address in a key.
+        self.contexts.number_after(&view.contexts);
+    }
+
+    /// Drops what was remembered under any CPU's translations.
+    pub(crate) fn drop_all_contexts(&mut self) {
+        self.contexts.drop_all();
+        self.parked.iter_mut().for_each(|view| view.contexts.drop_all());
     }
 }

@@ -124,6 +124,11 @@ impl Contexts {
         self.newest >= NUMBERS
     }
 
+    /// The next context gets a number above all of `other`'s.
+    pub(super) fn number_after(&mut self, other: &Contexts) {
+        self.newest = self.newest.max(other.newest);
+    }
+
     /// Begins the numbers anew; nobody holds a key any more.
     pub(crate) fn restart(&mut self) {
         *self = Contexts::default();

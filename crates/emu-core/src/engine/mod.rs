@@ -38,6 +38,12 @@ pub(crate) struct ColdInsn {
     pub(crate) insn: Instruction,
 }
 
+/// What one CPU's translations make of addresses of code. Blocks themselves are shared by all CPUs.
+struct View {
+    jumps: Jumps,
+    contexts: Contexts,
+}
+
 /// Caches of decoded code. Nothing here is part of the machine's state.
 pub(crate) struct Engine {
     arena: op::Arena,
@@ -51,6 +57,8 @@ pub(crate) struct Engine {
     pub(crate) cold: Vec<ColdInsn>,
     jumps: Jumps,
     pub(crate) contexts: Contexts,
+    /// What was remembered under the translations of the CPUs that wait for their turns.
+    parked: Vec<View>,
     pub(crate) table: ExecTable,
     pub(crate) fusions: exec::hot::Fusions,
     /// An op that looks RIP up: the target of every edge that can't be linked.
@@ -107,6 +115,7 @@ impl Engine {
             cold: Vec::new(),
             jumps: Jumps::new(lookup_op),
             contexts: Contexts::default(),
+            parked: Vec::new(),
             table: ExecTable::new(model),
             fusions: exec::hot::Fusions::new(),
             lookup_op,

@@ -99,7 +99,11 @@ fn mwait(sys: &mut System, _: &Instruction) -> Outcome {
     if sys.cpu.cpl != 0 {
         return Err(Fault::UD);
     }
-    if sys.cpu.regs[reg::RCX] as u32 & !1 != 0 { Err(Fault::gp(0)) } else { Ok(()) }
+    if sys.cpu.regs[reg::RCX] as u32 & !1 != 0 {
+        return Err(Fault::gp(0));
+    }
+    sys.give_way();
+    Ok(())
 }
 
 /// INT n: V86 mode may use it with IOPL 3, or as the extensions' redirection bitmap says [SDM-3 20.3.3].

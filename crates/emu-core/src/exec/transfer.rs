@@ -31,6 +31,10 @@ fn lea(sys: &mut System, insn: &Instruction) -> Outcome {
     Ok(())
 }
 
-fn nop(_: &mut System, _: &Instruction) -> Outcome {
+/// NOP, and PAUSE, with which a CPU says that it only waits for another one.
+fn nop(sys: &mut System, insn: &Instruction) -> Outcome {
+    if insn.code() == Code::Pause {
+        sys.give_way();
+    }
     Ok(())
 }

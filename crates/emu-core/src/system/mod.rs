@@ -16,6 +16,7 @@ mod smm;
 mod stack;
 mod task;
 mod trail;
+mod turns;
 
 pub use access::is_canonical;
 pub(crate) use descriptor::{Descriptor, code_of};
@@ -80,8 +81,10 @@ pub struct System {
     pub mem: PhysMem,
     /// The bus with all devices.
     pub bus: Bus,
-    /// The other CPUs, each with its translation cache, in the order of their turns.
-    pub(crate) parked: Vec<(Cpu, Tlb)>,
+    /// The other CPUs.
+    pub(crate) parked: Vec<turns::Parked>,
+    /// When the turn of the CPU that runs ends, unless it is alone.
+    turn_end: Ticks,
     /// A fault of a task switch that came too late to undo it: it belongs to the new task.
     pub(crate) late_fault: Option<Fault>,
     /// Since when the CPU has been halted, while it is. Not part of the state.
@@ -121,6 +124,7 @@ impl System {
             mem,
             bus,
             parked: Vec::new(),
+            turn_end: Ticks::NEVER,
             late_fault: None,
             halted_since: None,
             break_told: None,
@@ -143,9 +147,9 @@ impl System {
     pub fn reset(&mut self) {
         let now = self.now();
         self.cpu.reset(false);
-        self.parked.iter_mut().for_each(|(cpu, _)| cpu.reset(false));
+        self.parked.iter_mut().for_each(|other| other.cpu.reset(false));
         self.mem.set_smm(false);
-        self.flush_translations();
+        self.flush_all_translations();
         self.bus.reset(&mut self.mem, now);
         self.leave = true;
     }
@@ -235,7 +239,7 @@ impl System {
         self.protect_memory();
         if !reads.is_empty() {
             self.tlb.flush(false);
-            self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
+            self.parked.iter_mut().for_each(|other| other.tlb.flush(false));
         }
     }
 
@@ -252,13 +256,20 @@ impl System {
     /// Has the next write to every page take the slow path.
     pub(crate) fn protect_memory(&mut self) {
         self.tlb.protect_all();
-        self.parked.iter_mut().for_each(|(_, tlb)| tlb.protect_all());
+        self.parked.iter_mut().for_each(|other| other.tlb.protect_all());
     }
 
-    /// Drops all cached translations: after a change of the memory map, CR0, CR4 or EFER.
+    /// Drops all cached translations of the CPU that runs: after a change of CR0, CR4 or EFER.
     pub fn flush_translations(&mut self) {
         self.tlb.flush(false);
         self.engine.contexts.drop_all();
+    }
+
+    /// Drops those of all CPUs.
+    fn flush_all_translations(&mut self) {
+        self.tlb.flush(false);
+        self.parked.iter_mut().for_each(|other| other.tlb.flush(false));
+        self.engine.drop_all_contexts();
     }
 
     /// Drops the translations that a write to CR3 drops.

@@ -36,7 +36,7 @@ impl System {
             }
             let pending = self.interrupt_pending();
             let now = self.now();
-            let mut deadline = until.min(self.bus.next_deadline());
+            let mut deadline = until.min(self.bus.next_deadline()).min(self.turn_end);
             let shadow = self.cpu.shadow;
             let one = self.cpu.mode.has(Mode::SINGLE);
             if one || shadow != Shadow::None && (pending || self.cpu.pending_debug != 0) {
@@ -123,6 +123,9 @@ impl System {
             self.bus.take_attention();
             self.take_notice();
             self.take_resets();
+            if !self.parked.is_empty() && self.pass_turn() {
+                continue;
+            }
             if self.mem.watch_was_hit() {
                 return Some(Stop::Watch);
             }
@@ -184,8 +187,7 @@ impl System {
     fn take_notice(&mut self) {
         if self.mem.map_generation() != self.map_generation {
             self.map_generation = self.mem.map_generation();
-            self.flush_translations();
-            self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
+            self.flush_all_translations();
         }
         if self.mem.code_was_written() {
             for (offset, len) in self.mem.take_code_writes() {

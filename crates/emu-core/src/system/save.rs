@@ -15,9 +15,8 @@ impl System {
 
     /// Writes the whole machine without the contents of memory and volumes.
     pub(crate) fn save_all_but_memory(&self, w: &mut StateWriter) {
-        w.chunk_with(*b"SYS ", 1, |w| w.field(1, &self.now().0));
-        w.chunk(&self.cpu);
-        self.parked.iter().for_each(|(cpu, _)| w.chunk(cpu));
+        self.save_turn(w);
+        self.cpus().for_each(|cpu| w.chunk(cpu));
         self.bus.save(w);
         if let Some(firmware) = &self.firmware {
             firmware.save_chunk(w);
@@ -53,19 +52,14 @@ impl System {
 
     /// Reads clock, CPUs, devices and firmware.
     fn load_parts(&mut self, r: &mut StateReader<'_>) -> Result<Ticks, StateError> {
-        let mut now = 0;
-        r.chunk_with(*b"SYS ", 1, |r| {
-            now = r.field(1)?;
-            Ok(())
-        })?;
-        (self.deadline, self.budget, self.at, self.ending) = (Ticks(now), 0, None, None);
-        r.chunk(&mut self.cpu)?;
-        self.parked.iter_mut().try_for_each(|(cpu, _)| r.chunk(cpu))?;
+        let now = self.load_turn(r)?;
+        (self.deadline, self.budget, self.at, self.ending) = (now, 0, None, None);
+        self.each_cpu(|cpu| r.chunk(cpu))?;
         self.bus.load(r)?;
         if let Some(firmware) = &mut self.firmware {
             firmware.load_chunk(r)?;
         }
-        Ok(Ticks(now))
+        Ok(now)
     }
 
     /// Puts everything right that follows from what was loaded.
@@ -77,8 +71,7 @@ impl System {
         (self.debug_hits, self.single_step) = (0, false);
         // What happened last is not known of another moment.
         self.trail = super::trail::Trail::default();
-        self.flush_translations();
-        self.parked.iter_mut().for_each(|(_, tlb)| tlb.flush(false));
+        self.flush_all_translations();
         self.leave = true;
     }
 

@@ -7,7 +7,7 @@
 //!   wire means "asserted": the polarity bits are kept for the guest, but select nothing.
 //! - Left out: x2APIC, TSC-deadline mode, SMI messages, thermal and performance interrupts (their LVTs only store).
 //!
-//! The memory of region 0 belongs to the CPU that accesses it, see [`Apic::set_current_cpu`].
+//! The memory of region 0 belongs to the CPU whose turn it is; it lies where that one has it.
 
 mod io;
 mod local;
@@ -97,7 +97,7 @@ pub struct Apic {
     locals: Vec<LocalApic>,
     io: IoApic,
     // Volatile
-    /// The CPU whose accesses arrive.
+    /// The CPU whose turn it is: its accesses arrive.
     current: usize,
 }
 
@@ -119,11 +119,6 @@ impl Apic {
         bus.map_mmio(mem, id, IO_BASE, PAGE, REGION_IO);
         bus.add_interrupt_controller(id);
         id
-    }
-
-    /// Says which CPU's accesses arrive from now on; the machine calls it when it switches between CPUs.
-    pub fn set_current_cpu(&mut self, cpu: u8) {
-        self.current = usize::from(cpu).min(self.locals.len() - 1);
     }
 
     fn cycles(&self, cx: &DevCx<'_>) -> u64 {
@@ -260,13 +255,17 @@ impl Device for Apic {
 }
 
 impl Apic {
-    /// Maps region 0 where the boot CPU has its APIC, or nowhere.
+    /// Where CPU `cpu` has its APIC.
+    fn page_of(&self, cpu: usize) -> Option<u64> {
+        let local = &self.locals[cpu];
+        local.on_bus().then(|| local.base() & !(PAGE - 1))
+    }
+
+    /// Maps region 0 where the CPU whose turn it is has its APIC, or nowhere.
     fn map_local(&self, cx: &mut DevCx<'_>) {
-        let base = self.locals[0].base();
-        cx.remap(if self.locals[0].on_bus() {
-            Remap::Mmio { base: base & !(PAGE - 1), len: PAGE, region: REGION_LOCAL }
-        } else {
-            Remap::UnmapMmio { region: REGION_LOCAL }
+        cx.remap(match self.page_of(self.current) {
+            Some(base) => Remap::Mmio { base, len: PAGE, region: REGION_LOCAL },
+            None => Remap::UnmapMmio { region: REGION_LOCAL },
         });
     }
 }
@@ -344,6 +343,14 @@ impl InterruptController for Apic {
 
     fn apic_base(&mut self, cpu: u8) -> Option<u64> {
         self.local(cpu).map(|local| local.base())
+    }
+
+    fn turn_passes(&mut self, cx: &mut DevCx<'_>, cpu: u8) {
+        let before = self.page_of(self.current);
+        self.current = usize::from(cpu).min(self.locals.len() - 1);
+        if self.page_of(self.current) != before {
+            self.map_local(cx);
+        }
     }
 
     fn set_apic_base(&mut self, cx: &mut DevCx<'_>, cpu: u8, value: u64) -> bool {

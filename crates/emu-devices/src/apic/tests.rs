@@ -246,7 +246,7 @@ fn inter_processor_interrupts() {
     icr(&mut rig, 0x0100_0000, 0x0000_4041);
     assert!(!intr(&mut rig, 1), "it is not enabled yet");
     for cpu in 0..3u8 {
-        rig.bus.find_mut::<Apic>().unwrap().set_current_cpu(cpu);
+        rig.bus.pass_turn(&mut rig.mem, rig.now, cpu);
         write(&mut rig, 0xF0, 0x1FF);
         write(&mut rig, 0xD0, 1 << (24 + cpu));
     }

@@ -1,6 +1,6 @@
 //! What the setup program of a PC would have left in CMOS memory: sizes of memory, kinds of drives, boot order.
 //!
-//! 10h–2Fh and 30h–33h are the AT's own [PC/AT TR, "CMOS RAM"]; 34h, 35h, 38h, 3Dh and 5Bh–5Dh are what firmware for
+//! 10h–2Fh and 30h–33h are the AT's own [PC/AT TR, "CMOS RAM"]; 34h, 35h, 38h, 3Dh, 5Bh–5Dh and 5Fh are what firmware for
 //! boards with an i440FX reads.
 
 use emu_devices::fdc::DriveKind;
@@ -37,6 +37,8 @@ pub(super) fn fill(rtc: &mut Mc146818, config: &MachineConfig, floppies: &[Drive
     let code = |i: usize| order.get(i).copied().unwrap_or(0);
     rtc.set_cmos(0x3D, code(0) | code(1) << 4);
     rtc.set_cmos(0x38, code(2) << 4 | 1); // bit 0: no check of the boot signature of floppies
+    // CPUs beside the first.
+    rtc.set_cmos(0x5F, config.cpus.saturating_sub(1));
     rtc.update_checksum();
 }
 

@@ -55,15 +55,17 @@ const INTIN_TIMER: u16 = 2;
 pub(super) struct Interrupts {
     pic: DeviceId,
     apic: Option<DeviceId>,
+    cpus: u8,
 }
 
 impl Interrupts {
     /// The interrupt controllers. With a local APIC, INTR and NMI pass through its LINT pins.
     fn install(b: &mut Bus, mem: &mut PhysMem, config: &MachineConfig) -> Interrupts {
         let has_apic = config.cpu.has(Feature::Apic);
-        let apic = has_apic.then(|| Apic::install(b, mem, 1, ApicConfig::default()));
+        let apic = has_apic.then(|| Apic::install(b, mem, config.cpus, ApicConfig::default()));
         let intr = b.wire_to(apic.map_or(Sink::Intr(0), |a| Sink::Pin(a, PIN_LINT0)));
         if let Some(apic) = apic {
+            (1..u16::from(config.cpus)).for_each(|cpu| b.connect(intr, Sink::Pin(apic, PIN_LINT0 + cpu)));
             b.connect(intr, Sink::Pin(apic, INTIN_8259));
         }
         let pic = b.add(Box::new(DualPic::new(PicKind::Piix, PicWires { intr })));
@@ -71,7 +73,7 @@ impl Interrupts {
         b.map_ports(pic, 0xA0, 2, i8259::REGION_SLAVE, 1);
         b.map_ports(pic, 0x4D0, 2, i8259::REGION_ELCR, 1);
         b.add_interrupt_controller(pic);
-        Interrupts { pic, apic }
+        Interrupts { pic, apic, cpus: config.cpus }
     }
 
     /// A wire to ISA interrupt `irq`. Each driver needs one of its own; the inputs see their OR.
@@ -83,9 +85,13 @@ impl Interrupts {
         wire
     }
 
-    /// A wire to the CPU's NMI.
+    /// A wire to the CPUs' NMI.
     fn nmi(&self, b: &mut Bus) -> Wire {
-        b.wire_to(self.apic.map_or(Sink::Nmi(0), |a| Sink::Pin(a, PIN_LINT1)))
+        let wire = b.wire_to(self.apic.map_or(Sink::Nmi(0), |a| Sink::Pin(a, PIN_LINT1)));
+        if let Some(apic) = self.apic {
+            (1..u16::from(self.cpus)).for_each(|cpu| b.connect(wire, Sink::Pin(apic, PIN_LINT1 + cpu)));
+        }
+        wire
     }
 }
 
@@ -107,7 +113,7 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
         // Its reset vector lies at the end of its 16 MiB.
         mem.map_split(0xFF_0000, 0x1_0000, Some(rom[i440fx::SEGMENTS - 1]), Some(Target::Open));
     }
-    let mut bus = Bus::new(config.rate, 1);
+    let mut bus = Bus::new(config.rate, config.cpus.into());
     let b = &mut bus;
     let interrupts = Interrupts::install(b, &mut mem, config);
     core_chips(b, &interrupts, config, &media.floppy_kinds(), low);
@@ -119,7 +125,8 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
     let mut system = System::new(config.cpu, mem, bus);
-    system.cpu.seed_random(config.seed);
+    system.set_cpus(config.cpus);
+    system.seed_random(config.seed);
     if config.bios.is_none() {
         let plan = kernel_plan(config)?;
         let direct = plan.map(|plan| Box::new(move |sys: &mut System| start(&plan, sys)) as DirectBoot);
@@ -156,7 +163,9 @@ fn core_chips(b: &mut Bus, interrupts: &Interrupts, config: &MachineConfig, flop
     let port92 = b.add(Box::new(Port92::new(wires)));
     b.map_ports(port92, 0x92, 1, 0, 1);
 
-    let wires = FerrWires { irq13: interrupts.wire(b, 13), ignne: b.wire_to(Sink::Ignne(0)) };
+    let ignne = b.wire_to(Sink::Ignne(0));
+    (1..config.cpus).for_each(|cpu| b.connect(ignne, Sink::Ignne(cpu)));
+    let wires = FerrWires { irq13: interrupts.wire(b, 13), ignne };
     let ferr = b.add(Box::new(Ferr::new(wires)));
     b.map_ports(ferr, 0xF0, 1, 0, 1);
     b.connect_ferr(Sink::Pin(ferr, ferr::PIN_FERR));
@@ -177,7 +186,7 @@ fn hypervisor(b: &mut Bus, config: &MachineConfig) {
         }
         HypervisorKind::HyperV => {
             let reset = b.wire_to(Sink::MachineReset);
-            Box::new(Hyperv::new(HypervConfig { bus_hz, cpus: 1, reset }))
+            Box::new(Hyperv::new(HypervConfig { bus_hz, cpus: config.cpus.into(), reset }))
         }
     };
     let id = b.add(device);

@@ -17,6 +17,7 @@ const KEYS: &[&str] = &[
     "name",
     "board",
     "cpu",
+    "cpus",
     "hypervisor",
     "memory",
     "ticks-per-second",
@@ -45,6 +46,7 @@ struct File {
     name: Option<String>,
     board: Option<BoardKind>,
     cpu: Option<String>,
+    cpus: Option<u8>,
     hypervisor: Option<String>,
     memory: Option<SizeValue>,
     ticks_per_second: Option<u64>,
@@ -214,6 +216,9 @@ fn build(file: File) -> Result<MachineConfig, String> {
     let text = |e: ConfigError| e.to_string();
     if let Some(cpu) = file.cpu {
         c.cpu = parse_cpu(&cpu).map_err(text)?;
+    }
+    if let Some(cpus) = file.cpus {
+        c.cpus = cpus;
     }
     if let Some(hypervisor) = file.hypervisor {
         c.hypervisor = HypervisorKind::parse(&hypervisor).map_err(text)?;

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use emu_core::ClockRate;
 use emu_core::cpu::Model;
+use emu_core::cpu::model::Feature;
 
 use crate::image::ImageSpec;
 use crate::recording::Packed;
@@ -163,6 +164,8 @@ pub struct MachineConfig {
     pub board: BoardKind,
     /// Which CPU.
     pub cpu: Model,
+    /// How many of them.
+    pub cpus: u8,
     /// What the guest finds when it looks for a hypervisor.
     pub hypervisor: HypervisorKind,
     /// Bytes of RAM.
@@ -200,6 +203,7 @@ impl Default for MachineConfig {
         MachineConfig {
             board: BoardKind::Pc,
             cpu: cpu::DEFAULT,
+            cpus: 1,
             hypervisor: HypervisorKind::None,
             memory: 128 << 20,
             rate: ClockRate::DEFAULT,
@@ -223,6 +227,8 @@ impl Default for MachineConfig {
 const MIN_MEMORY: u64 = 1 << 20;
 /// The most RAM of a machine: what the chipset's PCI hole and 36 address bits leave.
 const MAX_MEMORY: u64 = 32 << 30;
+/// The most CPUs of a machine.
+pub const MAX_CPUS: u8 = 8;
 
 impl MachineConfig {
     /// Checks what no single value shows.
@@ -236,6 +242,12 @@ impl MachineConfig {
         }
         if !self.memory.is_multiple_of(64 << 10) {
             return error(format!("memory of {} bytes is not a multiple of 64K", self.memory));
+        }
+        if !(1..=MAX_CPUS).contains(&self.cpus) {
+            return error(format!("{} CPUs are out of range: 1 to {MAX_CPUS}", self.cpus));
+        }
+        if self.cpus > 1 && !self.cpu.has(Feature::Apic) {
+            return error(format!("{} CPUs need local APICs, and `{}` has none", self.cpus, cpu_text(self.cpu)));
         }
         let too_many = |what, n: usize, most: usize| {
             if n > most { error(format!("{n} {what}: this board has room for {most}")) } else { Ok(()) }
@@ -286,6 +298,10 @@ mod tests {
         assert!(refused(|c| c.memory = 0).contains("out of range"));
         assert!(refused(|c| c.memory = u64::MAX).contains("out of range"));
         assert!(refused(|c| c.memory = (1 << 20) + 1).contains("multiple of 64K"));
+        assert!(refused(|c| c.cpus = 0).contains("1 to 8"));
+        assert!(refused(|c| c.cpus = 9).contains("1 to 8"));
+        let old = |c: &mut MachineConfig| (c.cpus, c.cpu) = (2, parse_cpu("486").unwrap());
+        assert!(refused(old).contains("need local APICs"));
         assert!(refused(|c| c.floppies = vec![None; 3]).contains("room for 2"));
         assert!(refused(|c| c.boot = "ax".into()).contains("`x`"));
         assert!(refused(|c| c.serials = vec![SerialTarget::Stdio; 2]).contains("only one"));

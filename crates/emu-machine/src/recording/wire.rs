@@ -7,7 +7,7 @@ use emu_core::{ClockRate, Input, Key, StateHash, Ticks};
 use emu_devices::geometry::Geometry;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BoardKind, HypervisorKind, KernelConfig, MachineConfig, RtcStart, cpu_text, parse_cpu};
+use crate::config::{BoardKind, HypervisorKind, KernelConfig, MAX_CPUS, MachineConfig, RtcStart, cpu_text, parse_cpu};
 use crate::image::{ImageSpec, Mode, Parents, parse_format};
 
 /// A hash of 128 bits, in little-endian order.
@@ -31,7 +31,7 @@ pub(super) struct Start {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WireMachine {
-    /// Bits 3:0: the board; bits 7:4: the hypervisor that the guest finds.
+    /// Bit 0: the board; bits 3:1: how many CPUs there are beside the first; bits 7:4: the hypervisor that the guest finds.
     pub(super) board: u8,
     pub(super) cpu: String,
     pub(super) memory: u64,
@@ -255,7 +255,7 @@ impl WireMachine {
         let RtcStart { year, month, day, hour, minute, second } = c.rtc;
         let kernel = c.kernel.as_ref();
         WireMachine {
-            board: (c.hypervisor as u8) << 4,
+            board: (c.hypervisor as u8) << 4 | (c.cpus.clamp(1, MAX_CPUS) - 1) << 1,
             cpu: cpu_text(c.cpu),
             memory: c.memory,
             rate: c.rate.hz(),
@@ -272,7 +272,8 @@ impl WireMachine {
         let (year, [month, day, hour, minute, second]) = self.rtc;
         let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
         Some(MachineConfig {
-            board: (self.board & 0xF == 0).then_some(BoardKind::Pc)?,
+            board: (self.board & 1 == 0).then_some(BoardKind::Pc)?,
+            cpus: (self.board >> 1 & 7) + 1,
             hypervisor: *HYPERVISORS.get(usize::from(self.board >> 4))?,
             cpu: parse_cpu(&self.cpu).ok()?,
             memory: self.memory,

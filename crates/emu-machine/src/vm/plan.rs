@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Note, Product};
-use crate::config::{HypervisorKind, RtcStart, SerialTarget, parse_cpu};
+use emu_core::cpu::model::Feature;
+
+use crate::config::{HypervisorKind, MAX_CPUS, RtcStart, SerialTarget, parse_cpu};
 
 /// The most RAM that emu's board has.
 const MOST_MEMORY: u64 = 32 << 30;
@@ -48,6 +50,7 @@ pub struct Plan {
     foreign: Foreign,
     memory: u64,
     cpu: String,
+    cpus: u8,
     serials: Vec<String>,
 }
 
@@ -58,9 +61,7 @@ pub fn plan(mut foreign: Foreign) -> Plan {
     let mut note = |about: &str, text: String| notes.push(Note { about: about.into(), text });
     let memory = choose_memory(&foreign, &mut note);
     let cpu = choose_cpu(&foreign, &mut note);
-    if foreign.cpus > 1 {
-        note("CPUs", format!("{} become 1: emu's machines have one CPU", foreign.cpus));
-    }
+    let cpus = choose_cpus(&foreign, &cpu, &mut note);
     if foreign.firmware == Firmware::Efi {
         note("firmware", "UEFI: give emu a UEFI image by `bios`, as emu's own firmware is a BIOS".into());
     }
@@ -74,7 +75,7 @@ pub fn plan(mut foreign: Foreign) -> Plan {
     }
     let serials = choose_serials(&foreign, &mut note);
     take_settings(&mut foreign, &mut note);
-    Plan { drives, notes, foreign, memory, cpu, serials }
+    Plan { drives, notes, foreign, memory, cpu, cpus, serials }
 }
 
 /// Keeps those of emu's own settings that mean something, and what they say of the machine.
@@ -132,6 +133,17 @@ fn choose_cpu(f: &Foreign, note: &mut impl FnMut(&str, String)) -> String {
     cpu.into()
 }
 
+/// As many as there were, as far as the board has room for them and their model can be one of several.
+fn choose_cpus(f: &Foreign, cpu: &str, note: &mut impl FnMut(&str, String)) -> u8 {
+    let alone = parse_cpu(cpu).is_ok_and(|model| !model.has(Feature::Apic));
+    let given = f.cpus.clamp(1, if alone { 1 } else { MAX_CPUS.into() });
+    if given < f.cpus {
+        let why = if alone { format!("a {cpu} has no local APIC") } else { "emu's board has room for no more".into() };
+        note("CPUs", format!("{} become {given}: {why}", f.cpus));
+    }
+    given as u8
+}
+
 /// Orders the disks as the machine would try to boot from them, and gives them IDE's places.
 fn choose_drives(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<PlannedDrive> {
     const BUSES: &[&str] = &["ide", "sata", "scsi", "nvme", "virtio", "usb"];
@@ -183,6 +195,8 @@ fn choose_serials(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<Strin
 struct File {
     name: String,
     cpu: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hypervisor: Option<String>,
     memory: String,
@@ -293,6 +307,7 @@ impl Plan {
         let file = File {
             name: f.name.clone(),
             cpu: self.cpu.clone(),
+            cpus: (self.cpus > 1).then_some(self.cpus),
             hypervisor: f.settings.get("hypervisor").cloned().or_else(|| hypervisor(f.product).map(str::to_owned)),
             memory: size_text(self.memory),
             seed: f.settings.get("seed").and_then(|s| s.parse().ok()),

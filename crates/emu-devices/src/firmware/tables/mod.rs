@@ -39,7 +39,7 @@ pub(super) fn write(g: &mut Guest<'_>) {
     let sizes = memory_map::sizes(g);
     let (Some(base), true) = (sizes.tables(), functions.contains(&HOST)) else { return };
     shadow(g);
-    let apics = u8::from(g.sys.cpu.model.has(Feature::Apic));
+    let apics = if g.sys.cpu.model.has(Feature::Apic) { g.sys.cpu_count() as u8 } else { 0 };
     let facs = base as u32;
     let machine = acpi::Machine { low: sizes.low as u32, apics, pm: pci::PM_BASE };
     let (tables, rsdt) = acpi::lay_out(&machine, facs + NVS as u32, facs);

@@ -64,7 +64,7 @@ fn text(job: &mut Job) -> String {
     l.put("guestOS", if job.own.guest.is_empty() { "other" } else { &job.own.guest });
     // The product counts in 4 MiB.
     l.put("memsize", (job.memory(4 << 20, 4 << 20, "VMware") >> 20).to_string());
-    l.put("numvcpus", "1");
+    l.put("numvcpus", job.own.config.cpus.to_string());
     drives(job, &mut l);
     serials(job, &mut l);
     networks(job, &mut l);
