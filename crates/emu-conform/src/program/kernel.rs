@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use emu_core::cpu::Model;
 use emu_core::cpu::model::Kind;
+use emu_core::cpu::{Cpu, Model, seg};
 use emu_core::{Output, Stop};
 use emu_devices::fw_cfg::FwCfg;
 use emu_machine::Machine;
@@ -111,7 +111,8 @@ pub(crate) fn run(
     for (n, line) in checks.failed.into_iter().enumerate() {
         row.failures.push(in_words(n as u64, line, Vec::new()));
     }
-    judge_end(&mut row, end, failed, &output);
+    let places = machine.system.cpus().map(place).collect();
+    judge_end(&mut row, end, failed, &output, places);
     keep_first(&mut row.failures, failures);
     Ok(ProgramReport { model, rows: vec![row] })
 }
@@ -123,7 +124,7 @@ fn skipped(model: Model, mut row: Row, why: String) -> ProgramReport {
 }
 
 /// The way a kernel ends is a check of its own, if it says more than the lines did.
-fn judge_end(row: &mut Row, end: End, failed: u64, output: &[u8]) {
+fn judge_end(row: &mut Row, end: End, failed: u64, output: &[u8], places: Vec<String>) {
     let what = match end {
         End::Exit(0) => {
             if row.tally.cases == 0 {
@@ -145,7 +146,13 @@ fn judge_end(row: &mut Row, end: End, failed: u64, output: &[u8]) {
     let mut last: Vec<String> =
         text.lines().rev().filter(|l| !l.trim().is_empty()).take(6).map(str::to_owned).collect();
     last.reverse();
+    last.extend(places);
     row.failures.push(in_words(u64::MAX, what, last));
+}
+
+/// Where a CPU stands.
+fn place(cpu: &Cpu) -> String {
+    format!("CPU {}: {:?} at {:04x}:{:x}", cpu.id, cpu.activity, cpu.seg[seg::CS].sel, cpu.rip)
 }
 
 /// Runs until the kernel leaves, dies or takes too long; what it printed.

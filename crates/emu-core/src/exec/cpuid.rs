@@ -15,19 +15,27 @@ pub(super) fn lookup(code: Code) -> Option<Exec> {
     }
 }
 
+/// IA32_APIC_BASE, and its bit that switches the local APIC on.
+const APIC_BASE: u32 = 0x1B;
+const APIC_ENABLE: u64 = 1 << 11;
+
 /// EAX, EBX, ECX and EDX.
 type Leaf = [u32; 4];
 
 fn cpuid(sys: &mut System, _: &Instruction) -> Outcome {
     let (leaf, sub) = (sys.cpu.regs[reg::RAX] as u32, sys.cpu.regs[reg::RCX] as u32);
     let cpus = 1 + sys.parked.len() as u32;
-    let [a, b, mut c, d] = match sys.hypervisor_leaf(leaf) {
+    let [a, b, mut c, mut d] = match sys.hypervisor_leaf(leaf) {
         Some(answer) => answer,
         None => sys.cpu.cpuid(leaf, sub, cpus),
     };
     // The bit that silicon never sets [SDM-2 CPUID].
     if leaf == 1 && sys.bus.has_hypervisor() {
         c |= 1 << 31;
+    }
+    // A local APIC that is switched off is not there [SDM-3 11.4.3].
+    if leaf == 1 && sys.read_msr(APIC_BASE).is_ok_and(|base| base & APIC_ENABLE == 0) {
+        d &= !(1 << 9);
     }
     let regs = &mut sys.cpu.regs;
     (regs[reg::RAX], regs[reg::RBX]) = (a.into(), b.into());

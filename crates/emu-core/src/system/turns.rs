@@ -13,7 +13,7 @@ use crate::state::{StateError, StateReader, StateWriter};
 use crate::time::Ticks;
 
 /// Ticks of a turn: long enough that passing it on costs little, short enough that nobody waits for a lock for long.
-const TURN: u64 = 1000;
+const TURN: u64 = 4000;
 
 /// The most CPUs that a machine can have.
 const MOST: u8 = 8;
@@ -137,6 +137,9 @@ impl System {
         let Some(other) = self.parked.get_mut(index) else { return };
         core::mem::swap(&mut self.cpu, &mut other.cpu);
         core::mem::swap(&mut self.tlb, &mut other.tlb);
+        // What the others have written to page tables meanwhile holds, whether this CPU had cached an entry or not: so where
+        // checkpoints lie, which empty the cache, changes nothing.
+        self.tlb.flush(false);
         core::mem::swap(&mut self.aligned, &mut other.aligned);
         self.engine.swap_view(index);
         self.mem.set_smm(self.cpu.smm);

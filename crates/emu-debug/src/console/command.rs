@@ -100,7 +100,7 @@ pub(super) const COMMANDS: [Command; 29] = [
     command("when", "", Verb::When, "PLACE[+N] VALUE", "go back to the write that made it VALUE"),
     command("find", "f", Verb::Find, "VALUE[+N]|\"TEXT\"", "where RAM holds a value of N bytes (4), or a text"),
     command("trace", "", Verb::Trace, "[N]", "the last N steps (16)"),
-    command("info", "i", Verb::Info, "tlb [ADDR]|pic|interrupts|cpu|devices", "what the machine is doing"),
+    command("info", "i", Verb::Info, "tlb [ADDR]|pic|interrupts|cpu|cpus|devices", "what the machine is doing"),
     command("screen", "", Verb::Screen, "", "the text on the screen"),
     command("screenshot", "", Verb::Screenshot, "FILE", "write the screen as PNG"),
     command("type", "", Verb::Type, "KEYS", "type on the keyboard of a live run, as emu run --type does"),

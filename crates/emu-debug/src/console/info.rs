@@ -22,12 +22,25 @@ pub(super) fn info(cx: &mut Context<'_>, words: &[&str]) -> Answer {
         ["pic"] => pic(cx),
         ["interrupts"] => Ok(interrupts(cx)),
         ["cpu"] => Ok(describe_cpu(cx.session.system())),
+        ["cpus"] => Ok(cpus(cx)),
         ["devices"] => {
             let bus = &cx.session.machine().system.bus;
             Ok(bus.devices().map(|(_, name)| format!("{name}\n")).collect())
         }
-        _ => Err("tlb [ADDR], pic, interrupts, cpu or devices".into()),
+        _ => Err("tlb [ADDR], pic, interrupts, cpu, cpus or devices".into()),
     }
+}
+
+/// Where every CPU stands; a * marks the one whose instruction comes next.
+fn cpus(cx: &mut Context<'_>) -> String {
+    let system = &cx.session.machine().system;
+    let mut out = String::new();
+    for cpu in system.cpus() {
+        let mark = if cpu.id == system.cpu.id { '*' } else { ' ' };
+        let (cs, activity) = (cpu.seg[emu_core::cpu::seg::CS].sel, cpu.activity);
+        let _ = writeln!(out, "{mark} cpu{} {cs:04x}:{:08x} CPL {} {activity:?}", cpu.id, cpu.rip, cpu.cpl);
+    }
+    out
 }
 
 /// A run of pages that lie one behind the other in both spaces, with the same rights.

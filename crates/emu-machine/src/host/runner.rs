@@ -301,7 +301,7 @@ impl Runner {
 
     fn is_halted(&self) -> bool {
         use emu_core::cpu::Activity;
-        matches!(self.machine.system.cpu.activity, Activity::Halted | Activity::Stalled)
+        matches!(self.machine.system.cpu.activity, Activity::Halted | Activity::Stalled | Activity::WaitForSipi)
     }
 
     /// Sleeps until a command comes, for `time` at the most.

@@ -64,7 +64,7 @@ fn path_of(d: &ExportedDrive) -> Option<String> {
 }
 
 fn script(job: &mut Job, memory: u64) -> String {
-    let name = quoted(&job.own.name);
+    let (name, cpus) = (quoted(&job.own.name), job.own.config.cpus);
     let mut s = format!(
         "# Makes a Hyper-V machine of the images beside this script. Run it as an administrator on the host:\n\
          #   powershell -ExecutionPolicy Bypass -File SCRIPT.ps1 [-Switch NAME]\n\
@@ -73,7 +73,7 @@ fn script(job: &mut Job, memory: u64) -> String {
          param([string] $Switch)\n\
          $ErrorActionPreference = 'Stop'\n\
          $vm = New-VM -Name {name} -Generation 1 -MemoryStartupBytes {memory} -NoVHD\n\
-         Set-VM -VM $vm -ProcessorCount 1 -StaticMemory\n\
+         Set-VM -VM $vm -ProcessorCount {cpus} -StaticMemory\n\
          Get-VMDvdDrive -VM $vm | Remove-VMDvdDrive\n\
          Get-VMNetworkAdapter -VM $vm | Remove-VMNetworkAdapter\n"
     );
@@ -164,7 +164,7 @@ fn listing_of(job: &Job, memory: u64) -> Value {
         "Name": job.own.name,
         "Generation": 1,
         "MemoryStartup": memory,
-        "ProcessorCount": 1,
+        "ProcessorCount": job.own.config.cpus,
         "Guest": job.own.guest,
         "Disks": drives(DriveKind::Disk).map(at).collect::<Vec<_>>(),
         "Dvds": drives(DriveKind::Cd).map(at).collect::<Vec<_>>(),

@@ -184,7 +184,9 @@ fn envelope(job: &mut Job, folder: &Path, name: &str) -> Result<String, VmError>
 fn items(job: &mut Job) -> String {
     let mut items = Items { text: String::new(), next: 1 };
     let memory = job.memory(4 << 20, 4 << 20, "every reader of OVF") >> 20;
-    items.add(CPU, "1 virtual CPU", vec![("VirtualQuantity", "1".into())]);
+    let cpus = job.own.config.cpus;
+    let label = if cpus == 1 { "1 virtual CPU".into() } else { format!("{cpus} virtual CPUs") };
+    items.add(CPU, &label, vec![("VirtualQuantity", cpus.to_string())]);
     items.add(
         MEMORY,
         &format!("{memory} MB of memory"),
