@@ -81,8 +81,8 @@ fn started_cpus_share_memory_and_the_clock() {
     assert!(sys.cpus().any(|cpu| cpu.activity == Activity::Running), "every tick is one CPU's instruction");
     assert_eq!(sys.run(busy + 100), Stop::Asleep);
     assert_eq!(word(&mut sys, 0x8000), 60_000);
-    let cs: Vec<u16> = sys.cpus().map(|cpu| cpu.seg[seg::CS].sel).collect();
-    assert_eq!(cs, [0, 0x200, 0x200]);
+    let selectors: Vec<u16> = sys.cpus().map(|cpu| cpu.seg[seg::CS].sel).collect();
+    assert_eq!(selectors, [0, 0x200, 0x200]);
 }
 
 #[test]

@@ -7,11 +7,9 @@ use std::path::Path;
 
 use common::session::Session;
 use common::{cached_guest, pc_with_cd, pc_with_kernel, shared_guest, under_seabios};
+use emu_core::cpu::Model;
 use emu_core::cpu::model::{Feature, Kind};
-use emu_core::cpu::{Activity, Model};
-use emu_core::timeline::TimelineSettings;
-use emu_core::{StateHash, Ticks, Timeline};
-use emu_machine::Machine;
+use emu_core::{StateHash, Ticks};
 use emu_machine::config::{KernelConfig, MachineConfig};
 
 /// Kernel messages to the screen and the serial port; a panic resets at once.
@@ -95,43 +93,6 @@ fn linux_i386_runs_on_four_cpus() {
 #[test]
 fn linux_amd64_runs_its_workload_on_two_cpus() {
     workload("linux-amd64, 2 CPUs", linux("linux-amd64", COMMAND_LINE, 256).map(|c| MachineConfig { cpus: 2, ..c }));
-}
-
-/// With several CPUs too a recorded run, its replay and one without any recording are the same, forwards and backwards.
-#[test]
-fn two_cpus_record_and_replay() {
-    let Some(config) = linux("linux-amd64", "earlyprintk=serial,ttyS0,115200 console=ttyS0,115200", 64) else { return };
-    let config = MachineConfig { cpus: 2, ..config };
-    let (half, end) = (Ticks(130_000_003), Ticks(170_000_009));
-    let direct = [half, end].map(|goal| {
-        let mut s = Session::start("linux-amd64, 2 CPUs", config.clone());
-        while s.machine.system.now() < goal {
-            s.run_until(s.machine.system.now().after(99_991).min(goal));
-        }
-        s.machine.system.hash()
-    });
-    let mut machine = Machine::new(config.clone()).expect("a machine");
-    let settings = TimelineSettings { spine: true, interval: 1 << 23, ..TimelineSettings::default() };
-    let mut timeline = Timeline::new(&mut machine.system, settings);
-    let travel = |timeline: &mut Timeline, machine: &mut Machine, to: Ticks| {
-        while machine.system.now() < to && timeline.divergence().is_none() {
-            timeline.run(&mut machine.system, to);
-            machine.system.bus.take_output();
-        }
-        machine.system.hash()
-    };
-    assert_eq!(travel(&mut timeline, &mut machine, end), direct[1]);
-    timeline.seek(&mut machine.system, half).expect("a tick of the past");
-    assert_eq!(machine.system.hash(), direct[0]);
-    let started = machine.system.cpus().filter(|cpu| cpu.activity != Activity::WaitForSipi).count();
-    assert_eq!(started, 2, "the other CPU should be up");
-    let spine = timeline.take_spine();
-    let mut again = Machine::new(config).expect("a machine");
-    let mut replay = Timeline::new(&mut again.system, TimelineSettings::default());
-    replay.expect(Vec::new(), 0, spine, end);
-    assert_eq!(travel(&mut replay, &mut again, end), direct[1]);
-    let (verified, of) = replay.verified();
-    assert!(replay.divergence().is_none() && verified == of && of > 10, "{verified} of {of}");
 }
 
 /// What the CPU has reaches programs: the kernel switches AVX state on, and lists the features. It runs with process-context
