@@ -54,7 +54,7 @@ fn others(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.mov(ds, bx)?;
     a.set_label(&mut again)?;
     a.lock().add(dword_ptr(TOGETHER), 1)?;
-    a.r#in(al, 0x40)?;
+    a.in_(al, 0x40)?;
     a.xor(byte_ptr(0x9010), al)?;
     a.rdtsc()?;
     a.xchg(dword_ptr(0x9020), eax)?;
