@@ -6,9 +6,9 @@
 //! The refresh bit toggles every 18 CLK pulses of the timer (15.085 us), as every BIOS programs counter 1; what a guest
 //! writes to counter 1 does not change it.
 
-use crate::i8254::{clocks_at, millihertz};
+use crate::i8254::{clocks_at, millihertz, tick_of_clock};
 use emu_core::bus::{InputPins, PortDevice};
-use emu_core::{DevCx, Device, Output, State, StateError, StateReader, StateWriter, Ticks, Wire};
+use emu_core::{ClockRate, DevCx, Device, Output, State, StateError, StateReader, StateWriter, Ticks, Wire};
 
 const GATE2: u8 = 1;
 const SPEAKER: u8 = 2;
@@ -152,6 +152,11 @@ impl PortDevice for Port61 {
             self.errors &= !IOCHK;
         }
         self.settle(cx);
+    }
+
+    fn steady_until(&self, now: Ticks, rate: ClockRate, _region: u16, _offset: u16) -> Option<Ticks> {
+        let refreshes = clocks_at(rate, now) / REFRESH_CLOCKS;
+        Some(tick_of_clock(rate, (refreshes + 1) * REFRESH_CLOCKS))
     }
 
     fn peek(&self, _now: Ticks, _region: u16, _offset: u16, _size: u8) -> u32 {

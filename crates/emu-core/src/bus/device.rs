@@ -99,6 +99,12 @@ pub trait PortDevice {
     fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8) -> u32;
     /// OUT. Bits of `value` above `size` bytes are zero.
     fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8, value: u32);
+    /// A byte at `offset` was read. Until which tick (itself not included) reading it again would change nothing and give
+    /// the same, if the device is neither written nor called for an event, an input or a pin before. `None`: not known.
+    fn steady_until(&self, now: Ticks, rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
+        let _ = (now, rate, region, offset);
+        None
+    }
     /// What [`Self::read`] would give, without its side effects; for debuggers.
     fn peek(&self, now: Ticks, region: u16, offset: u16, size: u8) -> u32 {
         let _ = (now, region, offset, size);

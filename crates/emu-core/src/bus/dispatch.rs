@@ -238,6 +238,12 @@ impl Bus {
         &mut self.cpus[(cpu as usize).min(last)]
     }
 
+    /// Whether INTR of CPU `cpu` is high.
+    #[inline]
+    pub(crate) fn intr(&self, cpu: u8) -> bool {
+        self.cpus.get(usize::from(cpu)).is_some_and(|c| c.intr)
+    }
+
     /// Whether something has happened since the last call that the CPU must look at.
     pub fn take_attention(&mut self) -> bool {
         core::mem::take(&mut self.effects.ends) | core::mem::take(&mut self.attention)
@@ -299,6 +305,15 @@ impl Bus {
         f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
     ) -> R {
         let result = self.call_raw(mem, now, id, f);
+        if !self.effects.is_quiet() {
+            self.carry_out(mem, now);
+        }
+        result
+    }
+
+    /// Carries out what a device asked for.
+    #[inline(never)]
+    fn carry_out(&mut self, mem: &mut PhysMem, now: Ticks) {
         // Chips drive their outputs after every access, and mostly to the levels that they have.
         if self.effects.wires.iter().all(|&(wire, level)| self.lines.is_at(wire, level)) {
             self.effects.wires.clear();
@@ -309,9 +324,9 @@ impl Bus {
         if !self.effects.remaps.is_empty() {
             self.apply_remaps(mem);
         }
-        result
     }
 
+    #[inline]
     fn call_raw<R>(
         &mut self,
         mem: &mut PhysMem,
@@ -361,6 +376,9 @@ impl Bus {
 
     /// IN from `port`, `size` 1, 2 or 4.
     pub fn port_read(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, size: u8) -> u32 {
+        if size == 1 {
+            return self.port_read_part(mem, now, port, 1).0 & 0xFF;
+        }
         let mut value = 0;
         let mut done = 0;
         while done < size {
@@ -372,9 +390,10 @@ impl Bus {
         value
     }
 
+    #[inline]
     fn port_read_part(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, left: u8) -> (u32, u8) {
         let Some(range) = self.ports.get(port) else { return (0xFF, 1) };
-        let n = part_size(range.width, port, left);
+        let n = if left == 1 { 1 } else { part_size(range.width, port, left) };
         let offset = port.wrapping_sub(range.base);
         let value = self
             .call(mem, now, range.device, |d, cx| d.ports().map_or(u32::MAX, |p| p.read(cx, range.region, offset, n)));
@@ -382,6 +401,15 @@ impl Bus {
             Some((address, register)) => (self.pci_read(mem, now, address, register, n), n),
             None => (value, n),
         }
+    }
+
+    /// Until when reading a byte of `port` again would change nothing, and give what it gave now, as long as nothing else
+    /// happens; `None` if the device does not say.
+    pub(crate) fn steady_until(&mut self, now: Ticks, port: u16) -> Option<Ticks> {
+        let rate = self.rate;
+        let Some(range) = self.ports.get(port) else { return Some(Ticks::NEVER) };
+        let offset = port.wrapping_sub(range.base);
+        self.device(range.device).ports()?.steady_until(now, rate, range.region, offset)
     }
 
     /// OUT to `port`, `size` 1, 2 or 4.
@@ -396,7 +424,7 @@ impl Bus {
                 done += 1;
                 continue;
             };
-            let n = part_size(range.width, at, size - done);
+            let n = if size - done == 1 { 1 } else { part_size(range.width, at, size - done) };
             let part = (value >> (8 * u32::from(done))) & (u32::MAX >> (32 - 8 * u32::from(n)));
             let offset = at.wrapping_sub(range.base);
             self.call(mem, now, range.device, |d, cx| {

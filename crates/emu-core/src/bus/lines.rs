@@ -56,6 +56,12 @@ pub(super) struct Effects {
 }
 
 impl Effects {
+    /// Whether nothing waits to be carried out.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.wires.len() | self.signals.len() | self.remaps.len() | self.dma_kicks.len() == 0
+    }
+
     pub(super) fn set_wire(&mut self, wire: Wire, level: bool) {
         if wire != Wire::NONE {
             self.wires.push((wire, level));

@@ -9,7 +9,7 @@
 use super::bits::*;
 
 /// Status flags in lazy form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LazyFlags {
     /// The result, sign-extended from the operand size.
     pub res: u64,

@@ -374,7 +374,7 @@ impl Cpu {
     }
 
     /// Derives those bits of the mode anew that come from segments and the privilege level.
-    fn refresh_segment_mode(&mut self) {
+    pub(crate) fn refresh_segment_mode(&mut self) {
         const KEPT: u16 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
         let [es, cs, ss, ds, ..] = &self.seg;
         let code64 = self.mode.has(Mode::LONG) && cs.attr & attr::L != 0;

@@ -41,7 +41,13 @@ pub(crate) struct Block {
     pub(crate) second_page: Option<u64>,
     /// Its entry op.
     pub(crate) entry: OpRef,
+    /// Slots that it takes, the entry's included.
+    pub(crate) ops: u16,
+    /// Some of them are edges.
+    pub(crate) has_edges: bool,
     pub(crate) insns: Box<[InsnPlace]>,
+    /// It may be a loop that only looks (see `polls.rs`).
+    pub(crate) polls: bool,
     /// The bytes that it was decoded from.
     pub(crate) bytes: Box<[u8]>,
     /// The edges that lead here.

@@ -5,12 +5,13 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
 use super::op::{Edge, Enters, Handler, Landing, Op, OpRef, REGISTERS, Slot, Wide};
-use super::{ColdInsn, NONE, chain, front};
+use super::{ColdInsn, NONE, chain, front, polls};
 use crate::System;
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Model, Outcome, seg};
 use crate::exec::{self, Exec};
 use crate::mem::{PAGE_SIZE, Target};
+use crate::profile::Event;
 use crate::system::Access;
 
 /// Instructions in a block at the most.
@@ -29,8 +30,6 @@ struct Source {
     key: Option<u64>,
     /// Offset of the first byte in its page.
     page_offset: u64,
-    /// Up to the end of the page, or of the code segment.
-    bytes: Vec<u8>,
     /// The bytes end because the code segment does.
     cut_by_limit: bool,
 }
@@ -99,6 +98,11 @@ impl<'a> Builder<'a> {
         if let Some(place) = self.places.last_mut() {
             place.stale = stale;
         }
+    }
+
+    /// Number of the instruction that is being lowered, in its block.
+    pub(crate) fn index(&self) -> u8 {
+        self.places.len().wrapping_sub(1) as u8
     }
 
     /// Appends an op.
@@ -211,18 +215,24 @@ impl System {
     /// # Errors
     /// The fault of fetching its first instruction.
     pub(crate) fn build_block(&mut self, mode: Mode) -> Outcome<u32> {
-        let source = self.code_source(mode)?;
+        let mut bytes = core::mem::take(&mut self.engine.bytes);
+        let built = self.build_from(mode, &mut bytes);
+        self.engine.bytes = bytes;
+        built
+    }
+
+    fn build_from(&mut self, mode: Mode, bytes: &mut Vec<u8>) -> Outcome<u32> {
+        let source = self.code_source(mode, bytes)?;
         let mut second = None;
-        let mut bytes = source.bytes;
-        let first_length = self.first_length(mode, &bytes);
+        let first_length = self.first_length(mode, bytes);
         let wraps = first_length.is_none() && source.cut_by_limit && self.cpu.model.kind.wraps();
         if wraps {
-            self.append_segment_start(&mut bytes)?;
+            self.append_segment_start(bytes)?;
         } else if first_length.is_none() && bytes.len() < most_bytes(&self.cpu.model) {
             if source.cut_by_limit {
                 return Err(Fault::gp(0));
             }
-            second = self.append_next_page(&mut bytes)?;
+            second = self.append_next_page(bytes)?;
         }
         let key = source.key.filter(|_| !wraps);
         let crosses = second.is_some();
@@ -239,31 +249,42 @@ impl System {
         let lookup_op = engine.lookup_op;
         let model = self.cpu.model;
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
+        b.edges = core::mem::take(&mut engine.edges);
         let alone = crosses || mode.has(Mode::SINGLE) || key.is_none() || near;
         let max = if alone { 1 } else { longest };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
-        let len = decode_into(&mut b, &bytes, &engine.table, firmware, max);
+        let len = decode_into(&mut b, bytes, &engine.table, firmware, &mut engine.insns[..max]);
         if !mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH) {
             b.join(&engine.fusions);
         }
-        let edges = core::mem::take(&mut b.edges);
+        let mut edges = core::mem::take(&mut b.edges);
         let n = places.len();
         slots[0] = chain::entry_slot(engine.entry_handler(mode_key, wraps), index, n, len);
+        let ops = slots.len() as u16;
         let entry = engine.push_slots(&mut slots);
+        let plain = linkable && !stops && !firmware && !mode.has(Mode::WATCH | Mode::ALIGN);
+        let polls = plain && polls::is_poll(&engine.insns[..n]);
         if stops {
             entry.set_run(chain::break_handler(mode_key));
+        } else if polls && engine.profile.is_none() {
+            entry.set_run(chain::poll_handler(mode_key));
         }
-        for slot in edges {
+        let has_edges = !edges.is_empty();
+        for slot in edges.drain(..) {
             let edge = entry.step(slot.into());
             edge.set_edge(edge.step(1), Enters::NOTHING);
         }
+        engine.edges = edges;
         let block = Block {
             key: key.unwrap_or(u64::MAX),
             mode: mode_key,
             health: if key.is_some() { Health::Good } else { Health::Dead },
             second_page: second.filter(|_| len as u64 > PAGE_SIZE - source.page_offset),
             entry,
+            ops,
+            has_edges,
             insns: places.as_slice().into(),
+            polls,
             bytes: bytes[..len].into(),
             edges: Vec::new(),
             next_in_bucket: NONE,
@@ -275,8 +296,64 @@ impl System {
         Ok(engine.insert(&mut self.mem, block))
     }
 
+    /// Block `index`, at whose entry the chain stands, is suspect: makes it good again, with its bytes as they are now. If
+    /// the answer is false, its place can't hold what is there now, and nothing has changed.
+    #[inline(never)]
+    pub(crate) fn revive_in_place(&mut self, index: u32) -> bool {
+        if self.engine.block(index).second_page.is_some() {
+            return false;
+        }
+        let same = self.engine.is_unchanged(&self.mem, index);
+        if same || self.rebuild_in_place(index) {
+            self.engine.note(if same { Event::Unchanged } else { Event::Changed });
+            self.engine.rehabilitate(&mut self.mem, index);
+            self.protect_fresh_code();
+            return true;
+        }
+        false
+    }
+
+    /// Decodes suspect block `index` anew into its own ops, if they are enough.
+    fn rebuild_in_place(&mut self, index: u32) -> bool {
+        let block = self.engine.block(index);
+        let (key, mode) = (block.key, Mode(block.mode));
+        let room = PAGE_SIZE - key % PAGE_SIZE;
+        let plain = mode == self.cpu.mode
+            && mode.has(Mode::OPEN_LIMIT)
+            && mode.has(Mode::CODE32 | Mode::CODE64)
+            && !mode.has(Mode::SINGLE)
+            && room >= (2 * MAX_LENGTH) as u64;
+        let Some(page) = self.engine.contexts.translation(self.code_linear()) else { return false };
+        let firmware = self.firmware_at(self.mem.gated(page | key % PAGE_SIZE));
+        if !plain || firmware || !self.engine.can_rebuild() {
+            return false;
+        }
+        let len = room.min((MAX_INSNS * MAX_LENGTH) as u64) as usize;
+        let (model, engine) = (self.cpu.model, &mut self.engine);
+        let (mut slots, mut places) = (core::mem::take(&mut engine.slots), core::mem::take(&mut engine.places));
+        let (lookup_op, base) = (engine.lookup_op, Some(key % PAGE_SIZE));
+        let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, base);
+        b.edges = core::mem::take(&mut engine.edges);
+        b.slots.push(Slot { wide: Wide { value: 0 } });
+        let bytes = self.mem.pool(key, len);
+        let longest = engine.longest_block;
+        let len = decode_into(&mut b, bytes, &engine.table, false, &mut engine.insns[..longest]);
+        if !mode.has(Mode::ALIGN | Mode::WATCH) {
+            b.join(&engine.fusions);
+        }
+        let edges = core::mem::take(&mut b.edges);
+        slots[0] = chain::entry_slot(engine.entry_handler(mode.0, false), index, places.len(), len);
+        let polls = !mode.has(Mode::WATCH | Mode::ALIGN) && polls::is_poll(&engine.insns[..places.len()]);
+        let fits = engine.replace_ops(index, &slots, &edges, &places, &bytes[..len], polls);
+        slots.clear();
+        places.clear();
+        (engine.slots, engine.places, engine.edges) = (slots, places, edges);
+        engine.edges.clear();
+        fits
+    }
+
     /// The bytes at RIP, up to the end of their page or of the code segment.
-    fn code_source(&mut self, mode: Mode) -> Outcome<Source> {
+    fn code_source(&mut self, mode: Mode, bytes: &mut Vec<u8>) -> Outcome<Source> {
         let rip = self.cpu.rip;
         let limit = match (mode.has(Mode::CODE64), mode.has(Mode::CODE32)) {
             (true, _) => u64::MAX,
@@ -293,14 +370,20 @@ impl System {
         let room = PAGE_SIZE - page_offset;
         let allowed = (limit - rip).saturating_add(1);
         let len = room.min(allowed).min((MAX_INSNS * MAX_LENGTH) as u64) as usize;
-        let (key, bytes) = match self.mem.target(pa).0 {
-            Target::Pool(pool) => (Some(pool + page_offset), self.mem.pool(pool + page_offset, len).to_vec()),
+        bytes.clear();
+        let key = match self.mem.target(pa).0 {
+            Target::Pool(pool) => {
+                bytes.extend_from_slice(self.mem.pool(pool + page_offset, len));
+                Some(pool + page_offset)
+            }
             _ => {
-                let fetch = |sys: &mut System, i: usize| sys.load_physical(pa + i as u64, 1) as u8;
-                (None, (0..len.min(most_bytes(&self.cpu.model))).map(|i| fetch(self, i)).collect())
+                for i in 0..len.min(most_bytes(&self.cpu.model)) {
+                    bytes.push(self.load_physical(pa + i as u64, 1) as u8);
+                }
+                None
             }
         };
-        Ok(Source { key, page_offset, bytes, cut_by_limit: allowed <= room })
+        Ok(Source { key, page_offset, cut_by_limit: allowed <= room })
     }
 
     /// Length of the first instruction; `None` if the bytes end inside of it.
@@ -436,17 +519,22 @@ impl System {
 
     /// Pages that hold code now must not be written silently.
     fn protect_fresh_code(&mut self) {
-        for page in self.mem.take_fresh_code() {
+        while let Some(page) = self.mem.take_fresh_code() {
             self.tlb.protect(page);
             self.parked.iter_mut().for_each(|other| other.tlb.protect(page));
         }
     }
 }
 
-/// Decodes and lowers up to `max` instructions; returns how many bytes they are.
-fn decode_into(b: &mut Builder<'_>, bytes: &[u8], table: &exec::ExecTable, firmware: bool, max: usize) -> usize {
-    let mut insns = [Instruction::default(); MAX_INSNS];
-    let (n, len, end) = decode(b.mode, &b.model, bytes, firmware, &mut insns[..max]);
+/// Decodes and lowers up to `insns.len()` instructions; returns how many bytes they are.
+fn decode_into(
+    b: &mut Builder<'_>,
+    bytes: &[u8],
+    table: &exec::ExecTable,
+    firmware: bool,
+    insns: &mut [Instruction],
+) -> usize {
+    let (n, len, end) = decode(b.mode, &b.model, bytes, firmware, insns);
     lower_all(b, &insns[..n], table, end);
     match end {
         End::Firmware(number) => {
@@ -592,7 +680,9 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         // A stray REP ends its block too, whatever it stands before; a handler would go on behind the block's end.
         let strays = last && insn.flow_control() == FlowControl::Next;
         let special = fast && !strays && table.is_ordinary(insn.code());
-        if !(special && exec::hot::lower(insn, b)) {
+        let transit =
+            special && last && exec.is_some_and(|exec| exec::hot::transit::lower(insn, b, |b| b.decoded(exec, insn)));
+        if !transit && !(special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
         stale = match exec::hot::quiet(insn, &b.model) {

@@ -5,7 +5,7 @@ use super::context::Contexts;
 use super::jumps::Jumps;
 use super::op::OpRef;
 use super::{ARENA_LIMIT, BLOCK_LIMIT, BUCKETS, COLD_LIMIT, Engine, NONE, View, chain};
-use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem};
+use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem, granule_mask};
 use crate::profile::Event;
 use crate::system::is_canonical;
 
@@ -48,20 +48,33 @@ impl Engine {
         None
     }
 
-    /// Compares a suspect block with memory: either it is good again, or dead.
-    fn revive(&mut self, mem: &mut PhysMem, i: u32) -> bool {
+    /// Whether a block's bytes are still those that it was decoded from.
+    pub(super) fn is_unchanged(&self, mem: &PhysMem, i: u32) -> bool {
         let b = &self.blocks[i as usize];
         let (first, rest) = b.bytes.split_at(b.bytes.len().min((PAGE_SIZE - b.key % PAGE_SIZE) as usize));
-        let same = mem.pool(b.key, first.len()) == first
-            && b.second_page.is_none_or(|page| mem.pool(page, rest.len()) == rest);
+        mem.pool(b.key, first.len()) == first && b.second_page.is_none_or(|page| mem.pool(page, rest.len()) == rest)
+    }
+
+    /// A suspect block is good again.
+    pub(super) fn rehabilitate(&mut self, mem: &mut PhysMem, i: u32) {
+        self.mark(mem, i);
+        self.blocks[i as usize].health = Health::Good;
+        let b = self.block(i);
+        let stops = self.breaks_at(b.key % PAGE_SIZE);
+        b.entry.set_run(match (stops, b.polls && self.profile.is_none()) {
+            (true, _) => chain::break_handler(b.mode),
+            (_, true) => chain::poll_handler(b.mode),
+            _ => self.entry_handler(b.mode, false),
+        });
+        b.aim_edges();
+    }
+
+    /// Compares a suspect block with memory: either it is good again, or dead.
+    fn revive(&mut self, mem: &mut PhysMem, i: u32) -> bool {
+        let same = self.is_unchanged(mem, i);
         self.note(if same { Event::Unchanged } else { Event::Changed });
         if same {
-            self.mark(mem, i);
-            self.blocks[i as usize].health = Health::Good;
-            let b = self.block(i);
-            let stops = self.breaks_at(b.key % PAGE_SIZE);
-            b.entry.set_run(if stops { chain::break_handler(b.mode) } else { self.entry_handler(b.mode, false) });
-            b.aim_edges();
+            self.rehabilitate(mem, i);
         } else {
             self.blocks[i as usize].health = Health::Dead;
             self.blocks[i as usize].entry.set_run(chain::enter_dead);
@@ -112,7 +125,7 @@ impl Engine {
         let page = offset & !(PAGE_SIZE - 1);
         let (from, to) = (offset / CODE_GRANULE * CODE_GRANULE, (offset + len).next_multiple_of(CODE_GRANULE));
         let mut i = self.pages.get((page >> PAGE_SHIFT) as usize).copied().unwrap_or(NONE);
-        let mut kept = Vec::new();
+        let mut kept = 0;
         let mut previous = NONE;
         while i != NONE {
             let b = &mut self.blocks[i as usize];
@@ -123,7 +136,7 @@ impl Engine {
                 b.aim_edges();
             }
             if b.health == Health::Good {
-                kept.push(i);
+                kept |= granule_mask(b.key, (b.bytes.len() as u64).min(PAGE_SIZE - b.key % PAGE_SIZE));
             }
             if b.health == Health::Dead {
                 // Out of the page's list, or a page of self-modifying code would make it ever longer.
@@ -136,9 +149,10 @@ impl Engine {
             }
             i = next;
         }
-        mem.set_code_mask(page, 0);
-        kept.into_iter().for_each(|i| self.mark(mem, i));
-        self.suspect_crossing(page);
+        mem.set_code_mask(page, kept);
+        if !self.crossings.is_empty() {
+            self.suspect_crossing(page);
+        }
     }
 
     /// Blocks of the page before that cross into `page`: there is at most a handful, at the very end of that page.
@@ -159,6 +173,36 @@ impl Engine {
         let b = &mut self.blocks[index as usize];
         b.edges.push(edge);
         b.aim_edges();
+    }
+
+    /// Whether blocks may be decoded anew in their places: nothing holds on to what is in the middle of one.
+    pub(super) fn can_rebuild(&self) -> bool {
+        self.patched.is_empty() && self.breaks.is_empty() && self.profile.is_none() && self.cold.len() < COLD_LIMIT
+    }
+
+    /// Replaces what block `i` is made of, if it fits into its place.
+    pub(super) fn replace_ops(
+        &mut self,
+        i: u32,
+        slots: &[super::Slot],
+        edges: &[u16],
+        places: &[super::InsnPlace],
+        bytes: &[u8],
+        polls: bool,
+    ) -> bool {
+        let b = &mut self.blocks[i as usize];
+        // Where an edge of it leads, the block there has it on its list.
+        if slots.len() > usize::from(b.ops) || b.has_edges || !edges.is_empty() {
+            return false;
+        }
+        b.entry.replace(slots);
+        b.ops = slots.len() as u16;
+        if *b.bytes != *bytes {
+            b.bytes = bytes.into();
+        }
+        b.insns = places.into();
+        b.polls = polls;
+        true
     }
 
     /// Throws one block away.

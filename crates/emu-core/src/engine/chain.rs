@@ -16,6 +16,7 @@ const DEEPEST: usize = 64 << 10;
 
 /// Runs from `entry` until something stops the chain; `sys.exit` says what.
 pub(crate) fn run_chain(sys: &mut System, mut entry: OpRef) {
+    sys.poll.end();
     let base = 0u8;
     sys.engine.depth.base = (&raw const base).addr();
     loop {
@@ -76,6 +77,23 @@ pub(crate) fn break_handler(mode: u16) -> Handler {
     if open { enter_break } else { enter_break_checked }
 }
 
+/// The entry handler of blocks that may be loops which only look.
+pub(super) fn poll_handler(mode: u16) -> Handler {
+    let mode = Mode(mode);
+    let open = mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64);
+    if open { enter_poll } else { enter_poll_checked }
+}
+
+fn enter_poll(sys: &mut System, op: OpRef) {
+    sys.pass_rounds(op.imm(), op.a() as u64);
+    enter(sys, op)
+}
+
+fn enter_poll_checked(sys: &mut System, op: OpRef) {
+    sys.pass_rounds(op.imm(), op.a() as u64);
+    enter_checked(sys, op)
+}
+
 fn enter_break(sys: &mut System, op: OpRef) {
     if sys.stops_here() {
         sys.exit = Exit::Break;
@@ -99,11 +117,23 @@ pub(crate) fn entry_slot(run: Handler, index: u32, n: usize, len: usize) -> Slot
 }
 
 /// The handlers that always stop the chain.
-pub(super) const STOPS: [Handler; 3] = [stub, enter_suspect, stop_here];
+pub(super) const STOPS: [Handler; 2] = [stub, stop_here];
 
 /// The handlers of this file that go on.
-pub(super) const BRIDGES: [Handler; 9] =
-    [enter, enter_checked, enter_dead, lookup, land, fall_away, cold, cold_end, firmware];
+pub(super) const BRIDGES: [Handler; 12] = [
+    enter_poll,
+    enter_poll_checked,
+    enter,
+    enter_checked,
+    enter_suspect,
+    enter_dead,
+    lookup,
+    land,
+    fall_away,
+    cold,
+    cold_end,
+    firmware,
+];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
 pub(super) fn enter(sys: &mut System, op: OpRef) {
@@ -148,9 +178,18 @@ pub(crate) fn refuse_block(sys: &mut System, index: u32) {
     );
 }
 
-/// The entry of a block whose bytes may have changed. It must not be remembered as a jump's target, or the lookup that
-/// it asks for would lead here again.
-pub(crate) fn enter_suspect(sys: &mut System, _op: OpRef) {
+/// The entry of a block whose bytes may have changed: goes on in it if they have not, or once it is decoded anew in its
+/// place.
+pub(crate) fn enter_suspect(sys: &mut System, op: OpRef) {
+    if sys.revive_in_place(op.imm()) {
+        goto!(sys, op)
+    }
+    enter_anew(sys);
+}
+
+/// Has RIP's block looked up. The present one must not be remembered as a jump's target, or the lookup would lead here again.
+#[inline(never)]
+fn enter_anew(sys: &mut System) {
     let lin = sys.code_linear();
     sys.engine.forget_jump(lin);
     sys.exit = Exit::Lookup;
@@ -161,7 +200,7 @@ pub(crate) fn enter_dead(sys: &mut System, op: OpRef) {
     let lin = sys.code_linear();
     match sys.engine.jump_target(lin) {
         Some(to) if to != op => goto!(sys, to),
-        _ => enter_suspect(sys, op),
+        _ => enter_anew(sys),
     }
 }
 
@@ -322,11 +361,11 @@ mod tests {
         core::hint::black_box(local);
     }
 
-    /// A machine that has run `again: nop; jmp again` for a while.
+    /// A machine that has run `again: inc ax; jmp again` for a while.
     fn looping() -> System {
         let mut mem = PhysMem::new(0x1_0000, 0).unwrap();
         mem.map(0, 0x1_0000, Target::Pool(0));
-        mem.write(0x1000, &[0x90, 0xEB, 0xFD]);
+        mem.write(0x1000, &[0x40, 0xEB, 0xFD]);
         let mut sys = System::new(Model::new(Kind::P6), mem, Bus::new(ClockRate::DEFAULT, 1));
         sys.reset();
         sys.cpu.set_segment(seg::CS, Segment::real(0));

@@ -55,13 +55,22 @@ impl Context {
     }
 }
 
-/// The contexts of the CPU, the present one first, and the code pages translated in them.
+/// Where a mode's hint stands.
+fn hint(mode: u16) -> usize {
+    usize::from(mode ^ mode >> 5) % 16
+}
+
+/// The contexts of the CPU, and the code pages translated in them.
 pub(crate) struct Contexts {
     /// Number of the present context, in bits 62:48; 0 if there is none.
     number: u64,
     /// The present context's mode.
     mode: u16,
     kept: Vec<Context>,
+    /// The present one's index.
+    present: usize,
+    /// Indices by mode, of those that were present last: hints only.
+    recent: [u8; 16],
     /// The number that was given last.
     newest: u32,
     translations: Box<[CodePage; TRANSLATIONS]>,
@@ -70,7 +79,7 @@ pub(crate) struct Contexts {
 impl Default for Contexts {
     fn default() -> Self {
         let translations = Box::new([(NO_KEY, 0); TRANSLATIONS]);
-        Contexts { number: 0, mode: NO_MODE, kept: Vec::new(), newest: 0, translations }
+        Contexts { number: 0, mode: NO_MODE, kept: Vec::new(), present: 0, recent: [0; 16], newest: 0, translations }
     }
 }
 
@@ -90,18 +99,14 @@ impl Contexts {
     /// Makes the context of `mode` under `cr3` the present one. The answer are pages that must be walked again first, and
     /// handed back with the result by [`Self::walked`].
     pub(crate) fn select(&mut self, mode: u16, cr3: u64) -> Option<Vec<CodePage>> {
-        let at = self.kept.iter().position(|c| c.mode == mode && c.space.is_none_or(|s| s == cr3));
-        match at {
-            Some(i) => self.kept.swap(0, i),
-            None => {
-                self.newest += 1;
-                self.kept.truncate(KEPT - 1);
-                self.kept.push(Context::begin(mode, self.newest));
-                let last = self.kept.len() - 1;
-                self.kept.swap(0, last);
-            }
+        let fits = |c: &Context| c.mode == mode && c.space.is_none_or(|s| s == cr3);
+        let hinted = usize::from(self.recent[hint(mode)]);
+        if !self.kept.get(hinted).is_some_and(fits) {
+            self.search(mode, fits);
+        } else {
+            self.present = hinted;
         }
-        let c = &mut self.kept[0];
+        let c = &mut self.kept[self.present];
         if core::mem::take(&mut c.stale) {
             return Some(core::mem::take(&mut c.pages));
         }
@@ -110,12 +115,30 @@ impl Contexts {
         None
     }
 
+    /// Has the context of `mode` that `fits` be the present one; there it is new if there is none.
+    #[inline(never)]
+    fn search(&mut self, mode: u16, fits: impl Fn(&Context) -> bool) {
+        self.present = self.kept.iter().position(fits).unwrap_or_else(|| {
+            self.newest += 1;
+            let context = Context::begin(mode, self.newest);
+            if self.kept.len() < KEPT {
+                self.kept.push(context);
+                return self.kept.len() - 1;
+            }
+            // One after the other is replaced.
+            let victim = self.newest as usize % KEPT;
+            self.kept[victim] = context;
+            victim
+        });
+        self.recent[hint(mode)] = self.present as u8;
+    }
+
     /// The pages that [`Self::select`] gave are walked. Select again.
     pub(crate) fn walked(&mut self, pages: Vec<CodePage>, same: bool) {
         if same {
-            self.kept[0].pages = pages;
+            self.kept[self.present].pages = pages;
         } else {
-            self.kept.swap_remove(0);
+            self.kept.swap_remove(self.present);
         }
     }
 
@@ -145,7 +168,7 @@ impl Contexts {
     pub(crate) fn note(&mut self, lin: u64, pa: u64, global: bool, cr3: u64) {
         let (lin, pa) = (lin & !(PAGE_SIZE - 1), pa & !(PAGE_SIZE - 1));
         self.translations[(lin >> PAGE_SHIFT) as usize % TRANSLATIONS] = (self.key(lin), pa);
-        let Some(c) = self.kept.first_mut().filter(|_| self.number != 0) else { return };
+        let Some(c) = self.kept.get_mut(self.present).filter(|_| self.number != 0) else { return };
         let known = c.may_hold(lin) && c.pages.iter().any(|p| p.0 == lin);
         if !global && !known {
             c.space = Some(cr3);
@@ -171,10 +194,14 @@ impl Contexts {
         self.leave();
     }
 
-    /// The translation of the page at `lin` is dropped.
-    pub(crate) fn drop_page(&mut self, lin: u64) {
+    /// The translation of the page at `lin` is dropped. Returns whether some context held it.
+    pub(crate) fn drop_page(&mut self, lin: u64) -> bool {
+        if !self.kept.iter().any(|c| c.may_hold(lin)) {
+            return false;
+        }
         self.kept.retain(|c| !c.may_hold(lin));
         self.leave();
+        true
     }
 
     /// All translations are dropped.

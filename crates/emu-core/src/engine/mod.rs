@@ -11,13 +11,15 @@ mod context;
 mod front;
 mod jumps;
 mod op;
+mod polls;
 mod profiled;
 pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
-pub(crate) use chain::{CLOSE_TO_END, land, landing, refuse_block, run_chain, run_decoded};
+pub(crate) use chain::{CLOSE_TO_END, cold_end, land, landing, refuse_block, run_chain, run_decoded};
 pub(crate) use op::{Edge, Enters, Handler, Landing, OpRef, Slot, goto, next};
+pub(crate) use polls::Poll;
 
 use crate::exec::{self, Exec, ExecTable};
 use crate::mem::PAGE_SIZE;
@@ -79,6 +81,10 @@ pub(crate) struct Engine {
     pub(crate) depth: Depth,
     slots: Vec<Slot>,
     places: Vec<InsnPlace>,
+    /// Room for what a block is decoded from and into.
+    bytes: Vec<u8>,
+    insns: Box<[Instruction; build::MAX_INSNS]>,
+    edges: Vec<u16>,
     /// Instructions that a block may hold, at the most.
     longest_block: usize,
 }
@@ -127,6 +133,9 @@ impl Engine {
             depth: Depth::default(),
             slots: Vec::new(),
             places: Vec::new(),
+            bytes: Vec::new(),
+            insns: Box::new([Instruction::default(); build::MAX_INSNS]),
+            edges: Vec::new(),
             longest_block: build::MAX_INSNS,
         }
     }

@@ -187,6 +187,13 @@ impl OpRef {
     pub(crate) fn index_from(self, first: OpRef) -> usize {
         (self.0 as usize).wrapping_sub(first.0 as usize) / size_of::<Slot>()
     }
+    /// Replaces the slots from here on: a block's, from its entry, which has at least as many.
+    pub(super) fn replace(self, slots: &[Slot]) {
+        for (i, slot) in slots.iter().enumerate() {
+            // SAFETY: inside of one block (module invariant); accessors copy out, so no reference into a slot is alive.
+            unsafe { (*self.0.add(i)).get().copy_from_nonoverlapping(slot, 1) }
+        }
+    }
     /// Replaces the handler here.
     pub(crate) fn set_run(self, run: Handler) {
         // SAFETY: no reference into the slot is alive: accessors copy out (module invariant).

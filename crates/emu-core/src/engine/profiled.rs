@@ -69,7 +69,6 @@ impl System {
     /// Takes a profile from here on; all code is decoded anew. Only between runs.
     pub fn start_profile(&mut self) {
         self.engine.clear(&mut self.mem);
-        self.mem.take_fresh_code();
         self.engine.profile = Some(Box::new(Counting::new(self.now())));
     }
 
@@ -78,7 +77,6 @@ impl System {
         let now = self.now();
         self.engine.profile.as_mut()?.stop(now);
         self.engine.clear(&mut self.mem);
-        self.mem.take_fresh_code();
         Some(self.engine.profile.take()?.finish(now))
     }
 }

@@ -172,6 +172,7 @@ pub fn all() -> Handlers {
     survey.found.extend(chain::BRIDGES.map(address));
     survey.found.extend(crate::exec::hot::Fusions::new().handlers().map(address));
     survey.found.extend(super::profiled::COUNTED.map(address));
+    survey.found.extend(crate::exec::hot::transit::HANDLERS.map(address));
     for mode in MODES.map(Mode) {
         survey.singles(mode);
         survey.pairs(mode);

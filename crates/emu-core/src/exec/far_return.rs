@@ -83,7 +83,7 @@ impl System {
     }
 
     /// After a return to an outer level: its data segments must not be the inner level's.
-    fn drop_inner_segments(&mut self) {
+    pub(crate) fn drop_inner_segments(&mut self) {
         for i in [seg::ES, seg::DS, seg::FS, seg::GS] {
             let s = &self.cpu.seg[i];
             let conforming = s.attr & (attr::CODE | attr::CE) == attr::CODE | attr::CE;
@@ -98,6 +98,7 @@ impl System {
     fn return_to(&mut self, frame: &Frame, whole: bool) -> Outcome {
         let code = self.return_code(frame.cs)?;
         let (old, new) = (self.cpu.cpl, code.rpl());
+        let from = self.cpu.mode;
         let stack = if new != old || whole { Some(self.return_stack(frame, &code)?) } else { None };
         self.check_entry(&code, frame.rip)?;
         self.mark_accessed(&code)?;
@@ -105,9 +106,15 @@ impl System {
             let sp = self.stack_pointer();
             self.set_stack_pointer(sp.wrapping_add(frame.words * frame.size).wrapping_add(frame.released));
             self.enter_code(&code, new, frame.rip);
+            if frame.words == 3 {
+                self.remember_return(from, &code, false, 0);
+            }
             return Ok(());
         };
         self.enter_code_on(&stack, stack.sp.wrapping_add(frame.released), &code, new, frame.rip);
+        if frame.words == 3 {
+            self.remember_return(from, &code, true, stack.segment.sel);
+        }
         if new != old {
             self.drop_inner_segments();
         }
@@ -179,8 +186,7 @@ fn set_flags(sys: &mut System, flags: u32, mask: u32) {
     let mask = mask & (sys.cpu.known_flags() | VM);
     let new = (old & !mask | flags & mask) & !rf;
     sys.replace_eflags(new);
-    if !old & new & IF != 0 {
-        // An interrupt may be waiting.
+    if !old & new & IF != 0 && sys.interrupt_waits() {
         sys.request_leave();
     }
 }

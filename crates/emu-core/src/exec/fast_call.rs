@@ -29,18 +29,63 @@ const CODE_32: u32 = 0x00CF_9B00;
 const CODE_64: u32 = 0x00AF_9B00;
 const DATA: u32 = 0x00CF_9300;
 
+/// The instructions of this file, as handlers know them.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Call {
+    Sysenter,
+    Sysexit,
+    Sysexit64,
+    Syscall,
+    Sysret,
+    Sysret64,
+}
+
+/// Segments that were loaded last, by privilege level (0 or 3) and width of the code.
+pub(crate) struct FlatSegments([[(Segment, Segment); 2]; 2]);
+
+impl Default for FlatSegments {
+    fn default() -> Self {
+        FlatSegments([[(Segment::null(0), Segment::null(0)); 2]; 2])
+    }
+}
+
 impl System {
     /// Loads CS and SS as these instructions do: flat segments of level `cpl`, whatever the tables hold.
     fn load_flat(&mut self, code: u16, stack: u16, cpl: u8, code_64: bool) {
-        let dpl = u32::from(cpl) << 13;
         self.set_cpl(cpl);
-        let rights = if code_64 { CODE_64 } else { CODE_32 };
-        self.cpu.put_segment(seg::CS, Segment::from_descriptor(code, 0xFFFF, rights | dpl));
-        self.cpu.change_segment(seg::SS, Segment::from_descriptor(stack, 0xFFFF, DATA | dpl));
+        let (cs, ss) = &mut self.flat.0[usize::from(cpl != 0)][usize::from(code_64)];
+        if (cs.sel, ss.sel) != (code, stack) || cs.null {
+            let dpl = u32::from(cpl) << 13;
+            let rights = if code_64 { CODE_64 } else { CODE_32 };
+            *cs = Segment::from_descriptor(code, 0xFFFF, rights | dpl);
+            *ss = Segment::from_descriptor(stack, 0xFFFF, DATA | dpl);
+        }
+        self.cpu.seg[seg::CS] = *cs;
+        self.cpu.seg[seg::SS] = *ss;
+        self.cpu.refresh_segment_mode();
+    }
+
+    /// Call number `call` of [`Call`], with RIP behind it. Nothing has changed if the answer is false: it faults.
+    #[inline(never)]
+    pub(crate) fn quick_call(&mut self, call: u8) -> bool {
+        let outcome = match call {
+            n if n == Call::Sysenter as u8 => enter(self),
+            n if n == Call::Sysexit as u8 => sysexit(self, false),
+            n if n == Call::Sysexit64 as u8 => sysexit(self, true),
+            n if n == Call::Syscall as u8 => call_system(self),
+            n if n == Call::Sysret as u8 => sysret(self, false),
+            _ => sysret(self, true),
+        };
+        outcome.is_ok()
     }
 }
 
 fn sysenter(sys: &mut System, _: &Instruction) -> Outcome {
+    enter(sys)
+}
+
+fn enter(sys: &mut System) -> Outcome {
     if !sys.cpu.model.has(Feature::Sep) {
         return Err(Fault::UD);
     }
@@ -49,8 +94,11 @@ fn sysenter(sys: &mut System, _: &Instruction) -> Outcome {
         return Err(Fault::gp(0));
     }
     let long = sys.cpu.mode.has(Mode::LONG);
-    let flags = sys.cpu.eflags() & !(VM | IF | RF);
-    sys.replace_eflags(flags);
+    if sys.cpu.mode.has(Mode::V86) {
+        let flags = sys.cpu.eflags() & !VM;
+        sys.replace_eflags(flags);
+    }
+    sys.cpu.eflags &= !(IF | RF);
     sys.load_flat(cs, cs.wrapping_add(8), 0, long);
     let mask = if long { u64::MAX } else { 0xFFFF_FFFF };
     sys.cpu.regs[reg::RSP] = sys.cpu.msr.sysenter_esp & mask;
@@ -87,6 +135,10 @@ fn need_syscall(sys: &System) -> Outcome {
 }
 
 fn syscall(sys: &mut System, _: &Instruction) -> Outcome {
+    call_system(sys)
+}
+
+fn call_system(sys: &mut System) -> Outcome {
     need_syscall(sys)?;
     let flags = sys.cpu.eflags();
     sys.cpu.regs[reg::RCX] = sys.cpu.rip;

@@ -106,7 +106,7 @@ fn popf<T: Scalar>(sys: &mut System, _: &Instruction) -> Outcome {
     // RF is clear after every POPF but that of V86 mode's extension.
     let keep = if virtual_if { old } else { old & !RF };
     sys.replace_eflags(keep & !mask | new & mask);
-    if sys.cpu.eflags & IF != 0 && old & IF == 0 {
+    if sys.cpu.eflags & IF != 0 && old & IF == 0 && sys.interrupt_waits() {
         sys.request_leave();
     }
     Ok(())
@@ -182,7 +182,8 @@ fn sti(sys: &mut System, _: &Instruction) -> Outcome {
     if flag == VIF && sys.cpu.eflags & VIP != 0 {
         return Err(Fault::gp(0));
     }
-    if flag == IF && sys.cpu.eflags & IF == 0 {
+    if flag == IF && sys.cpu.eflags & IF == 0 && (sys.interrupt_waits() || !sys.next_follows()) {
+        // Elsewhere the next instruction has ended before anything can come.
         sys.cpu.shadow = Shadow::Sti;
         sys.request_leave();
     }

@@ -6,7 +6,9 @@ use super::Exec;
 use super::alu::bits;
 use crate::System;
 use crate::cpu::{Fault, Mode, Outcome, attr, reg};
+use crate::engine::OpRef;
 use crate::mem::Scalar;
+use crate::time::Ticks;
 
 pub(super) fn lookup(code: Code) -> Option<Exec> {
     use Code::*;
@@ -47,6 +49,7 @@ impl System {
 
     /// Reads a port, now.
     pub(super) fn port_in<T: Scalar>(&mut self, port: u16) -> T {
+        self.poll.disturbed = true;
         self.watch_port(port, T::SIZE);
         let now = self.now();
         let v = self.bus.port_read(&mut self.mem, now, port, T::SIZE as u8);
@@ -60,6 +63,49 @@ impl System {
         let now = self.now();
         self.bus.port_write(&mut self.mem, now, port, T::SIZE as u8, v.to_u64() as u32);
         self.after_device();
+    }
+}
+
+/// What handlers use. Their op has the instruction's number in its block.
+impl System {
+    /// Prepares an access to `size` ports from `port` on by the instruction at `op`, and gives the present; `None` if it
+    /// faults.
+    #[inline(always)]
+    fn begin_io(&mut self, op: OpRef, port: u16, size: u8) -> Option<Ticks> {
+        self.at = Some(op);
+        let mode = self.cpu.mode;
+        let free = !mode.has(Mode::PE) || (!mode.has(Mode::V86) && self.cpu.cpl <= self.cpu.iopl());
+        if !free && let Err(fault) = self.check_io(port, size.into()) {
+            self.stop_with_fault(op, fault);
+            return None;
+        }
+        let left = self.engine.block(self.block).len() - op.a();
+        Some(Ticks(self.deadline.0.wrapping_sub((self.budget + left as i64) as u64)))
+    }
+
+    /// IN; the value is in `scratch`. Returns false if it faults; the handler looks at `leave` itself.
+    #[inline(never)]
+    pub(crate) fn quick_in(&mut self, op: OpRef, port: u16, size: u8) -> bool {
+        let Some(now) = self.begin_io(op, port, size) else { return false };
+        self.scratch = self.bus.port_read(&mut self.mem, now, port, size).into();
+        let poll = &mut self.poll;
+        (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
+        self.at = None;
+        self.after_device();
+        true
+    }
+
+    /// OUT. Returns whether the chain goes on.
+    #[inline(never)]
+    pub(crate) fn quick_out(&mut self, op: OpRef, port: u16, size: u8, value: u32) -> bool {
+        let Some(now) = self.begin_io(op, port, size) else { return false };
+        self.bus.port_write(&mut self.mem, now, port, size, value);
+        self.at = None;
+        self.after_device();
+        if self.leave {
+            self.stop_behind(op);
+        }
+        !self.leave
     }
 }
 

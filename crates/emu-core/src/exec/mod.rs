@@ -43,6 +43,7 @@ mod xsave;
 use iced_x86::{Code, Instruction};
 
 pub(crate) use available::{accepts, decoder_options, longest};
+pub(crate) use fast_call::FlatSegments;
 
 use crate::System;
 use crate::cpu::{Model, Outcome};

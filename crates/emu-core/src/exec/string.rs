@@ -171,8 +171,8 @@ fn iterate(sys: &mut System, insn: &Instruction, form: &Form, iteration: Iterati
     }
 }
 
-/// The page behind the elements at `off` in segment `s`, the offset in it, and how many of up to `most` elements lie in it,
-/// if they can be reached without slow paths. Only for ascending elements.
+/// The page behind the elements from `off` in segment `s` on, the offset in it of the lowest of them, and how many of up
+/// to `most` elements lie in it, if they can be reached without slow paths.
 fn run_in_page<T: Scalar>(
     sys: &System,
     form: &Form,
@@ -181,11 +181,18 @@ fn run_in_page<T: Scalar>(
     most: u64,
     write: bool,
 ) -> Option<(HostPage, usize, u64)> {
-    if most < 4 || form.step != T::SIZE || sys.cpu.mode.has(Mode::ALIGN) {
+    if most < 4 || sys.cpu.mode.has(Mode::ALIGN) {
         return None;
     }
     let lin = sys.linear(s, off, T::SIZE, write).ok()?;
     let at = lin % PAGE_SIZE;
+    if form.step != T::SIZE {
+        // Descending: as many as lie below in the page, and in the segment.
+        let n = most.min(at / T::SIZE + 1).min(off / T::SIZE + 1);
+        let below = (n - 1) * T::SIZE;
+        let fits = n >= 2 && at + T::SIZE <= PAGE_SIZE && sys.linear(s, off - below, n * T::SIZE, write).is_ok();
+        return if fits { Some((sys.tlb.page(lin, write)?, (at - below) as usize, n)) } else { None };
+    }
     let before_wrap = (form.mask - off) / T::SIZE;
     let n = most.min((PAGE_SIZE - at) / T::SIZE).min(before_wrap);
     if n < 2 || sys.linear(s, off, n * T::SIZE, write).is_err() {
@@ -202,7 +209,14 @@ fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
         if let Some((from, from_at, n)) = source
             && let Some((to, to_at, n)) = run_in_page::<T>(sys, form, seg::ES, di, n, true)
         {
-            HostPage::copy_forward(to, to_at, from, from_at, (n * T::SIZE) as usize, T::SIZE as usize);
+            // The source may have come with more elements than there is room for: of those, the first ones.
+            let (len, grain) = ((n * T::SIZE) as usize, T::SIZE as usize);
+            if form.step == T::SIZE {
+                HostPage::copy_forward(to, to_at, from, from_at, len, grain);
+            } else {
+                let skip = ((source.map_or(n, |s| s.2) - n) * T::SIZE) as usize;
+                HostPage::copy_backward(to, to_at, from, from_at + skip, len, grain);
+            }
             done = n;
         } else {
             let v = sys.read::<T>(form.source, si)?;
@@ -231,13 +245,22 @@ fn stos<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 }
 
 fn lods<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
-    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
-        let v = sys.read::<T>(form.source, form.index(sys, reg::RSI))?;
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
+        let si = form.index(sys, reg::RSI);
+        let mut done = 1;
+        let v = if let Some((page, at, n)) = run_in_page::<T>(sys, form, form.source, si, most, false) {
+            // Only the last one stays.
+            done = n;
+            let last = if form.step == T::SIZE { at as u64 + (n - 1) * T::SIZE } else { at as u64 };
+            page.read::<T>(last)
+        } else {
+            sys.read::<T>(form.source, si)?
+        };
         let a = &mut sys.cpu.regs[reg::RAX];
         let kept = if T::SIZE >= 4 { 0 } else { *a & (u64::MAX << bits::<T>()) };
         *a = kept | v.to_u64();
-        form.advance(sys, reg::RSI, 1);
-        Ok(1)
+        form.advance(sys, reg::RSI, done);
+        Ok(done)
     })
 }
 
@@ -259,9 +282,16 @@ fn cmps<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
         if let Some((a, a_at, n)) = source
             && let Some((b, b_at, n)) = run_in_page::<T>(sys, form, seg::ES, di, n, false)
         {
-            let pair = |i: u64| (a.read::<T>(a_at as u64 + i * T::SIZE), b.read::<T>(b_at as u64 + i * T::SIZE));
+            let more = source.map_or(n, |s| s.2) - n;
+            let up = form.step == T::SIZE;
+            let place = |at: usize, more: u64, i: u64| at as u64 + (if up { i } else { more + n - 1 - i }) * T::SIZE;
+            let pair = |i: u64| (a.read::<T>(place(a_at, more, i)), b.read::<T>(place(b_at, 0, i)));
             let goes_on = |i: u64| Some(pair(i).0 == pair(i).1) == form.while_zf;
-            let last = (0..n).find(|&i| !goes_on(i)).unwrap_or(n - 1);
+            let last = if up && form.while_zf == Some(true) {
+                (a.common::<T>(a_at, b, b_at, n as usize) as u64).min(n - 1)
+            } else {
+                (0..n).find(|&i| !goes_on(i)).unwrap_or(n - 1)
+            };
             let (x, y) = pair(last);
             compare(sys, x, y);
             done = last + 1;
@@ -282,9 +312,12 @@ fn scas<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
         let wanted = T::from_u64(sys.cpu.regs[reg::RAX]);
         let mut done = 1;
         if let Some((page, at, n)) = run_in_page::<T>(sys, form, seg::ES, di, most, false) {
-            let element = |i: u64| page.read::<T>(at as u64 + i * T::SIZE);
-            let goes_on = |i: u64| Some(element(i) == wanted) == form.while_zf;
-            let last = (0..n).find(|&i| !goes_on(i)).unwrap_or(n - 1);
+            let up = form.step == T::SIZE;
+            let element = |i: u64| page.read::<T>(at as u64 + (if up { i } else { n - 1 - i }) * T::SIZE);
+            let last = match form.while_zf {
+                Some(equal) if up => (page.run_of(at, n as usize, wanted, equal) as u64).min(n - 1),
+                _ => (0..n).find(|&i| Some(element(i) == wanted) != form.while_zf).unwrap_or(n - 1),
+            };
             compare(sys, wanted, element(last));
             done = last + 1;
         } else {
@@ -302,7 +335,9 @@ fn ins<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     sys.check_io(port, T::SIZE)?;
     repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
         let (port, di) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RDI));
-        sys.probe(seg::ES, di, T::SIZE, true)?;
+        if run_in_page::<T>(sys, form, seg::ES, di, u64::MAX, true).is_none() {
+            sys.probe(seg::ES, di, T::SIZE, true)?;
+        }
         let v = sys.port_in::<T>(port);
         sys.write(seg::ES, di, v)?;
         form.advance(sys, reg::RDI, 1);

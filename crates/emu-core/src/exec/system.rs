@@ -159,8 +159,9 @@ fn invlpg(sys: &mut System, insn: &Instruction) -> Outcome {
     } else {
         offset.wrapping_add(sys.cpu.seg[segment].base) & 0xFFFF_FFFF
     };
-    sys.flush_page(lin);
-    sys.request_leave();
+    if sys.flush_page(lin) {
+        sys.request_leave();
+    }
     Ok(())
 }
 

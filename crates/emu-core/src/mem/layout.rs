@@ -27,16 +27,24 @@ pub(super) struct Layout {
     spans: Vec<Span>,
     /// What the spans say of the first pages, page by page: real mode looks nowhere else, and has many spans there.
     low: Vec<(Target, Target)>,
+    /// For each chunk of [`CHUNK`] pages of the first 4 GiB: the span that all of it lies in, or [`MIXED`].
+    chunks: Box<[u16; CHUNKS]>,
 }
 
-/// Pages that real mode can reach.
-const LOW_PAGES: u64 = 0x110;
+/// Pages in a chunk: 2 MiB.
+const CHUNK: u64 = 512;
+const CHUNKS: usize = 2048;
+/// More than one span, or one with too high a number.
+const MIXED: u16 = u16::MAX;
+
+/// Those that real mode can reach, up to the end of the first chunk.
+const LOW_PAGES: u64 = CHUNK;
 
 impl Default for Layout {
     fn default() -> Self {
         let nothing = (Target::Open, Target::Open);
         let spans = vec![Span { first: 0, read: nothing.0, write: nothing.1 }];
-        Layout { spans, low: vec![nothing; LOW_PAGES as usize] }
+        Layout { spans, low: vec![nothing; LOW_PAGES as usize], chunks: Box::new([0; CHUNKS]) }
     }
 }
 
@@ -49,14 +57,21 @@ fn shifted(target: Target, pages: u64) -> Target {
 
 impl Layout {
     /// Targets of the page that holds physical address `pa`, for reads and for writes.
+    #[inline]
     pub(super) fn lookup(&self, pa: u64) -> (Target, Target) {
         let page = pa >> PAGE_SHIFT;
-        match self.low.get(page as usize) {
-            Some(&targets) => targets,
-            None => self.find(page),
+        if let Some(&targets) = self.low.get(page as usize) {
+            return targets;
         }
+        if let Some(&n) = self.chunks.get((page / CHUNK) as usize)
+            && let Some(span) = self.spans.get(usize::from(n))
+        {
+            return (shifted(span.read, page - span.first), shifted(span.write, page - span.first));
+        }
+        self.find(page)
     }
 
+    #[inline(never)]
     fn find(&self, page: u64) -> (Target, Target) {
         let span = &self.spans[self.spans.partition_point(|s| s.first <= page) - 1];
         (shifted(span.read, page - span.first), shifted(span.write, page - span.first))
@@ -68,6 +83,7 @@ impl Layout {
         if first >= end {
             return;
         }
+        let spans = self.spans.len();
         self.split(first);
         self.split(end);
         for s in self.spans.iter_mut().filter(|s| s.first >= first && s.first < end) {
@@ -81,6 +97,22 @@ impl Layout {
         self.merge();
         for page in first..end.min(LOW_PAGES) {
             self.low[page as usize] = self.find(page);
+        }
+        if end > LOW_PAGES || self.spans.len() != spans {
+            self.chart();
+        }
+    }
+
+    /// Fills in which span each chunk lies in.
+    fn chart(&mut self) {
+        let mut i = 0;
+        for (chunk, n) in (0..).zip(self.chunks.iter_mut()) {
+            let (first, end) = (chunk * CHUNK, (chunk + 1) * CHUNK);
+            while self.spans.get(i + 1).is_some_and(|s| s.first <= first) {
+                i += 1;
+            }
+            let whole = self.spans.get(i + 1).is_none_or(|s| s.first >= end);
+            *n = if whole { u16::try_from(i).unwrap_or(MIXED) } else { MIXED };
         }
     }
 
@@ -117,9 +149,12 @@ mod tests {
         l.set(0xF_0000, 0x1_0000, Some(Target::Pool(0xF_0000)), Some(Target::Pool(0xF_0000)));
         assert_eq!(l.spans, plain);
         l.set(0x10_E000, 0x10_0000, Some(Target::Pool(0)), None);
-        for page in 0xE0..0x120 {
+        l.set(0x40_0000, 0x80_1000, Some(Target::Pool(0)), Some(Target::Mmio(3)));
+        for page in (0xE0..0x120).chain((0x100..0x2000).step_by(3)).chain([0xF_FFFF, 0x10_0000, 0x10_0001]) {
             assert_eq!(l.lookup(page << PAGE_SHIFT | 5), l.find(page), "{page:x}");
         }
+        l.set(0x40_0000, 0x80_1000, Some(Target::Pool(0x9000)), None);
+        assert_eq!(l.lookup(0x60_0000), (Target::Pool(0x20_9000), Target::Mmio(3)));
         assert_eq!(l.lookup(u64::MAX), (Target::Open, Target::Open));
     }
 }

@@ -7,10 +7,10 @@ mod tlb;
 mod track;
 
 pub use layout::Target;
-pub(crate) use phys::CODE_GRANULE;
 pub use phys::PhysMem;
+pub(crate) use phys::{CODE_GRANULE, granule_mask};
 pub use ram::{HostPage, Scalar};
-pub(crate) use tlb::Tlb;
+pub(crate) use tlb::{Tlb, Writable};
 pub(crate) use track::page_hash;
 pub use track::{PageImage, WatchHit};
 

@@ -32,6 +32,10 @@ pub struct PhysMem {
     code_writes: Vec<(u64, u32)>,
     /// Pool pages (by number) that got their first code since the engine last looked.
     fresh_code: Vec<u64>,
+    /// Pool pages that may have a write tag in some TLB.
+    tagged: bitvec::vec::BitVec,
+    /// Stores to pages without a write tag that had code and have none now.
+    data_stores: u32,
     /// Which pages were written, for whoever asked.
     track: Tracker,
 }
@@ -45,7 +49,7 @@ impl PhysMem {
         let total = ram_len.checked_add(extra.checked_next_multiple_of(PAGE_SIZE)?)?;
         let pool = Pool::new(usize::try_from(total).ok()?)?;
         let code = vec![0; pool.len() >> PAGE_SHIFT];
-        let track = Tracker::new(code.len());
+        let (pages, track) = (code.len(), Tracker::new(code.len()));
         Some(PhysMem {
             pool,
             ram_len,
@@ -59,6 +63,8 @@ impl PhysMem {
             code,
             code_writes: Vec::new(),
             fresh_code: Vec::new(),
+            tagged: bitvec::vec::BitVec::repeat(false, pages),
+            data_stores: 0,
             track,
         })
     }
@@ -248,16 +254,28 @@ impl PhysMem {
 
     /// Marks `[offset, offset + len)` of one pool page as decoded.
     pub(crate) fn mark_code(&mut self, offset: u64, len: u64) {
-        let mask = &mut self.code[(offset >> PAGE_SHIFT) as usize];
-        if *mask == 0 {
+        let page = (offset >> PAGE_SHIFT) as usize;
+        if self.tagged.replace(page, false) {
             self.fresh_code.push(offset >> PAGE_SHIFT);
         }
-        *mask |= granule_mask(offset, len);
+        self.code[page] |= granule_mask(offset, len);
     }
 
-    /// Takes the numbers of the pool pages that have become code pages.
-    pub(crate) fn take_fresh_code(&mut self) -> Vec<u64> {
-        core::mem::take(&mut self.fresh_code)
+    /// Takes the number of a pool page that has become a code page, whose write tags are to be taken away.
+    pub(crate) fn take_fresh_code(&mut self) -> Option<u64> {
+        self.fresh_code.pop()
+    }
+
+    /// The pool page at `offset`, which holds no code, gets a write tag in a TLB.
+    pub(crate) fn note_tag(&mut self, offset: u64) {
+        self.tagged.set((offset >> PAGE_SHIFT) as usize, true);
+    }
+
+    /// A store goes to a page that had code, and has none now. Whether it is time to take the page for one of data: code that is
+    /// written and run again and again would pay for that each time.
+    pub(crate) fn stays_data(&mut self, offset: u64) -> bool {
+        self.data_stores = self.data_stores.wrapping_add(1);
+        self.data_stores.is_multiple_of(64) && self.code[(offset >> PAGE_SHIFT) as usize] == 0
     }
 
     /// Replaces the code marks of the pool page at `offset`.
@@ -397,7 +415,8 @@ impl PhysMem {
     }
 }
 
-fn granule_mask(offset: u64, len: u64) -> u64 {
+/// A bit for each granule of its page that `[offset, offset + len)` touches.
+pub(crate) fn granule_mask(offset: u64, len: u64) -> u64 {
     let first = offset % PAGE_SIZE / CODE_GRANULE;
     let last = ((offset % PAGE_SIZE + len.max(1) - 1) / CODE_GRANULE).min(63);
     (u64::MAX << first) & (u64::MAX >> (63 - last))
@@ -423,6 +442,8 @@ impl State for PhysMem {
             code: _,
             code_writes: _,
             fresh_code: _,
+            tagged: _,
+            data_stores: _,
             track: _,
         } = self;
         w.field(1, ram_len);
@@ -501,8 +522,9 @@ mod tests {
     #[test]
     fn writes_to_code_are_noticed_by_granule() {
         let mut m = memory();
+        m.note_tag(0x1000);
         m.mark_code(0x1040, 10);
-        assert_eq!(m.take_fresh_code(), [1]);
+        assert_eq!((m.take_fresh_code(), m.take_fresh_code()), (Some(1), None));
         m.write(0x1000, &[0; 64]);
         assert!(!m.code_was_written());
         m.write(0x103F, &[0; 2]);

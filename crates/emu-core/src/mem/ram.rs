@@ -37,6 +37,14 @@ macro_rules! scalars {
 }
 scalars!(u8, u16, u32, u64);
 
+/// The integer in `bytes`, of its size.
+#[inline(always)]
+fn from_le<T: Scalar>(bytes: &[u8]) -> T {
+    let mut all = [0; 8];
+    all[..size_of::<T>()].copy_from_slice(&bytes[..size_of::<T>()]);
+    T::from_u64(u64::from_le_bytes(all))
+}
+
 /// A page of the pool as the host sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct HostPage(*mut u8);
@@ -106,10 +114,74 @@ impl HostPage {
         let bytes = unsafe { core::slice::from_raw_parts_mut(self.0.add(at), len) };
         let element = pattern.to_le_bytes();
         if element[..grain].iter().all(|&b| b == element[0]) {
-            bytes.fill(element[0]);
-        } else {
-            bytes.chunks_mut(grain).for_each(|c| c.copy_from_slice(&element[..c.len()]));
+            return bytes.fill(element[0]);
         }
+        // As many elements as fit, in pieces that the host moves at once.
+        let mut piece = [0; 32];
+        piece.iter_mut().enumerate().for_each(|(i, b)| *b = element[i % grain]);
+        let whole = 32 / grain * grain;
+        if whole < 32 {
+            return bytes.chunks_mut(whole).for_each(|c| c.copy_from_slice(&piece[..c.len()]));
+        }
+        let (pieces, rest) = bytes.as_chunks_mut::<32>();
+        pieces.iter_mut().for_each(|p| *p = piece);
+        rest.copy_from_slice(&piece[..rest.len()]);
+    }
+
+    /// As [`Self::copy_forward`], with the last element first: `to_at` and `from_at` are those of the lowest one.
+    pub(crate) fn copy_backward(to: HostPage, to_at: usize, from: HostPage, from_at: usize, len: usize, grain: usize) {
+        let page = PAGE_SIZE as usize;
+        assert!(to_at + len <= page && from_at + len <= page, "bulk copies stay in their pages");
+        // SAFETY: both ranges lie in their pages (asserted). Where the source overlaps the destination from above, elements
+        // are copied one by one, descending.
+        unsafe {
+            let (d, s) = (to.0.add(to_at), from.0.add(from_at));
+            let distance = (s as usize).wrapping_sub(d as usize);
+            if distance >= len {
+                core::ptr::copy(s, d, len);
+            } else {
+                let mut i = len;
+                while i > 0 {
+                    i -= grain.min(i);
+                    let mut element = [0u8; 8];
+                    core::ptr::copy_nonoverlapping(s.add(i), element.as_mut_ptr(), grain.min(8));
+                    core::ptr::copy_nonoverlapping(element.as_ptr(), d.add(i), grain.min(8));
+                }
+            }
+        }
+    }
+
+    /// How many of the `n` elements from `at` on are equal to `value` (or differ from it), one after the other.
+    pub(crate) fn run_of<T: Scalar>(self, at: usize, n: usize, value: T, equal: bool) -> usize {
+        let differs = |bytes: &[u8]| {
+            let elements = bytes.chunks_exact(size_of::<T>());
+            // No early end, so that the host compares all of a piece at once.
+            elements.fold(false, |any, e| any | ((from_le::<T>(e) == value) != equal))
+        };
+        let bytes = self.bytes(at, n * size_of::<T>());
+        let (pieces, rest) = bytes.as_chunks::<64>();
+        let same = pieces.iter().take_while(|p| !differs(*p)).count();
+        let stop = if same < pieces.len() { &pieces[same][..] } else { rest };
+        let tail = stop.chunks_exact(size_of::<T>()).take_while(|e| (from_le::<T>(e) == value) == equal).count();
+        same * 64 / size_of::<T>() + tail
+    }
+
+    /// How many of the `n` elements at `at` here and at `other_at` in `other` are equal, one after the other.
+    pub(crate) fn common<T: Scalar>(self, at: usize, other: HostPage, other_at: usize, n: usize) -> usize {
+        let (a, b) = (self.bytes(at, n * size_of::<T>()), other.bytes(other_at, n * size_of::<T>()));
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+        let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+        let (x, y) = if same < a.len() { (&a[same][..], &b[same][..]) } else { (a_rest, b_rest) };
+        let size = size_of::<T>();
+        let tail = x.chunks_exact(size).zip(y.chunks_exact(size)).take_while(|(x, y)| x == y).count();
+        same * 32 / size + tail
+    }
+
+    /// The bytes at `at`, while nothing else touches the page.
+    fn bytes<'a>(self, at: usize, len: usize) -> &'a [u8] {
+        assert!(at + len <= PAGE_SIZE as usize, "bulk reads stay in their page");
+        // SAFETY: the range lies in the page (asserted); the callers' shared slices end before anybody writes.
+        unsafe { core::slice::from_raw_parts(self.0.add(at), len) }
     }
 }
 
@@ -221,6 +293,34 @@ mod tests {
         pool.slice_mut(0, 8).copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         HostPage::copy_forward(page, 0, page, 2, 6, 2); // downwards: a plain move
         assert_eq!(pool.slice(0, 8), [3, 4, 5, 6, 7, 8, 7, 8]);
+    }
+
+    #[test]
+    fn overlapping_backward_copy_repeats_the_pattern() {
+        let mut pool = Pool::new(4096).unwrap();
+        pool.slice_mut(0, 8).copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let page = pool.host_page(0);
+        HostPage::copy_backward(page, 0, page, 1, 6, 1); // STD, MOVSB with the destination one below the source
+        assert_eq!(pool.slice(0, 8), [7, 7, 7, 7, 7, 7, 7, 8]);
+        pool.slice_mut(0, 8).copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        HostPage::copy_backward(page, 2, page, 0, 6, 2); // upwards: a plain move
+        assert_eq!(pool.slice(0, 8), [1, 2, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn fills_scans_and_comparisons_of_any_length() {
+        let pool = Pool::new(8192).unwrap();
+        let (a, b) = (pool.host_page(0), pool.host_page(4096));
+        for n in 1..150 {
+            a.fill(3, 4 * n, 0x1122_3344, 4);
+            b.fill(5, 4 * n, 0x1122_3344, 4);
+            a.write(3 + 4 * n as u64, 7u32);
+            assert_eq!(a.run_of(3, n + 1, 0x1122_3344u32, true), n);
+            assert_eq!(a.run_of(3, n + 1, 7u32, false), n);
+            assert_eq!(a.run_of(3, n, 7u32, false), n);
+            assert_eq!(a.common::<u32>(3, b, 5, n + 1), n);
+            assert_eq!(a.common::<u8>(3, b, 5, 4 * n), 4 * n);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use core::marker::PhantomData;
 use super::ram::{HostPage, LinearPage, Scalar};
 use super::{PAGE_SHIFT, PAGE_SIZE};
 
-/// Entries of each table.
-const ENTRIES: usize = 2048;
+/// Entries of each table: they reach 64 MiB.
+const ENTRIES: usize = 16384;
 const NO_TAG: u64 = 1;
 const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
 
@@ -20,11 +20,13 @@ struct Entry {
     read: u64,
     write: u64,
     page: LinearPage,
-    /// Pool page number, and in the top bit whether the page is global; [`NOTHING`] if there is no page.
+    /// Pool page number, [`GLOBAL`] and [`CODE`]; [`NOTHING`] if there is no page.
     info: u64,
 }
 
 const GLOBAL: u64 = 1 << 63;
+/// Writes are allowed, and take the slow path only because the page holds decoded code, or did.
+const CODE: u64 = 1 << 62;
 const NOTHING: u64 = u64::MAX;
 const EMPTY: Entry = Entry { read: NO_TAG, write: NO_TAG, page: LinearPage::NONE, info: NOTHING };
 
@@ -56,6 +58,15 @@ impl Default for Tlb {
     fn default() -> Self {
         Tlb { entries: empty_table(), others: empty_table(), user: false, filled: Vec::new() }
     }
+}
+
+/// Whether a page may be written without further notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writable {
+    No,
+    /// It may, but for the decoded code in it.
+    Code,
+    Yes,
 }
 
 #[inline(always)]
@@ -146,6 +157,42 @@ impl Tlb {
         &mut table[slot as usize & (ENTRIES - 1)]
     }
 
+    /// The table of the given privilege.
+    #[inline(always)]
+    fn table(&self, user: bool) -> &Table {
+        if user == self.user { &self.entries } else { &self.others }
+    }
+
+    /// Reads for accesses of the given privilege if the page is here.
+    #[inline(always)]
+    pub(crate) fn read_for<T: Scalar>(&self, lin: u64, user: bool) -> Option<T> {
+        let e = &self.table(user)[slot_of(lin)];
+        if tag_of::<T>(lin) == e.read { Some(e.page.read(lin)) } else { None }
+    }
+
+    /// The host page behind `[lin, lin + len)`, if that lies in one page, which is here for writes of the given privilege.
+    #[inline(always)]
+    pub(crate) fn writable_page(&self, lin: u64, len: u64, user: bool) -> Option<HostPage> {
+        let e = &self.table(user)[slot_of(lin)];
+        let inside = lin & PAGE_MASK == e.write && lin.wrapping_add(len - 1) & PAGE_MASK == e.write;
+        if inside { Some(e.page.host(e.write)) } else { None }
+    }
+
+    /// The page behind `[lin, lin + size)`, and its number in the pool, if it may be written but for the code in it.
+    #[inline]
+    pub(crate) fn code_page(&self, lin: u64, size: u64) -> Option<(HostPage, u64)> {
+        let e = &self.entries[slot_of(lin)];
+        let here = lin.wrapping_add(size - 1) & PAGE_MASK == e.read && lin & PAGE_MASK == e.read;
+        (here && e.info & CODE != 0).then(|| (e.page.host(e.read), e.info & !(GLOBAL | CODE)))
+    }
+
+    /// The page at `lin` holds no code any more: gives it its write tag.
+    pub(crate) fn give_write_tag(&mut self, lin: u64) {
+        let e = &mut self.entries[slot_of(lin)];
+        e.write = lin & PAGE_MASK;
+        e.info &= !CODE;
+    }
+
     /// Enters a page for the selected privilege.
     pub(crate) fn fill(
         &mut self,
@@ -153,7 +200,7 @@ impl Tlb {
         page: HostPage,
         pool_page: u64,
         readable: bool,
-        writable: bool,
+        writable: Writable,
         global: bool,
     ) {
         let slot = slot_of(lin);
@@ -162,10 +209,11 @@ impl Tlb {
         if e.info == NOTHING {
             self.filled.push(slot as u16 | if self.user { USER_SLOT } else { 0 });
         }
-        let info = pool_page | if global { GLOBAL } else { 0 };
+        let code = if writable == Writable::Code { CODE } else { 0 };
+        let info = pool_page | code | if global { GLOBAL } else { 0 };
         let read = if readable { tag } else { NO_TAG };
         let page = page.seen_from(tag);
-        *e = Entry { read, write: if writable { tag } else { NO_TAG }, page, info };
+        *e = Entry { read, write: if writable == Writable::Yes { tag } else { NO_TAG }, page, info };
     }
 
     /// Drops everything, or everything that is not global.
@@ -194,8 +242,9 @@ impl Tlb {
     pub(crate) fn protect(&mut self, pool_page: u64) {
         for i in 0..self.filled.len() {
             let e = self.entry(self.filled[i]);
-            if e.info & !GLOBAL == pool_page {
+            if e.info & !(GLOBAL | CODE) == pool_page && e.write != NO_TAG {
                 e.write = NO_TAG;
+                e.info |= CODE;
             }
         }
     }
@@ -203,7 +252,9 @@ impl Tlb {
     /// Takes the write tag from every entry: each page's next write is to be noticed.
     pub(crate) fn protect_all(&mut self) {
         for i in 0..self.filled.len() {
-            self.entry(self.filled[i]).write = NO_TAG;
+            let e = self.entry(self.filled[i]);
+            e.write = NO_TAG;
+            e.info &= !CODE;
         }
     }
 }

@@ -6,8 +6,8 @@ use super::{Access, System, Translation};
 use crate::cpu::bits::CR4_SMAP;
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, reg, seg};
-use crate::engine::OpRef;
-use crate::mem::{HostPage, PAGE_SIZE, Scalar, Target};
+use crate::engine::{Health, OpRef};
+use crate::mem::{HostPage, PAGE_SHIFT, PAGE_SIZE, Scalar, Target, Writable};
 use crate::profile::Event;
 
 /// Whether bits 63:47 of `lin` are alike [SDM-1 3.3.7.1].
@@ -37,6 +37,9 @@ impl System {
     #[cold]
     #[inline(never)]
     pub(crate) fn slow_store(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
+        if self.store_beside_code(op, lin, size, value) {
+            return true;
+        }
         self.at = Some(op);
         let access = Access::data(self.cpu.cpl, true);
         let outcome = self.check_canonical(op, lin, size).and_then(|()| self.store_linear(lin, size, value, access));
@@ -121,10 +124,19 @@ impl System {
     /// # Errors
     /// #PF; #GP(0) for an address that is not canonical; #AC.
     pub fn load_linear(&mut self, lin: u64, size: u64, access: Access) -> Outcome<u64> {
+        self.poll.disturbed = true;
         let lin = self.checked_linear(lin, size, access)?;
         if stays_in_page(lin, size) {
             let t = self.translate(lin, access)?;
-            self.fill_tlb(lin, &t, access);
+            if let Some(page) = self.fill_tlb(lin, &t, access) {
+                return Ok(match size {
+                    1 => page.read::<u8>(lin).into(),
+                    2 => page.read::<u16>(lin).into(),
+                    4 => page.read::<u32>(lin).into(),
+                    8 => page.read(lin),
+                    _ => self.load_physical(t.pa, size),
+                });
+            }
             self.watch_access(lin, size, access, false);
             self.watch_read(t.pa, size);
             return Ok(self.load_physical(t.pa, size));
@@ -150,7 +162,17 @@ impl System {
         let lin = self.checked_linear(lin, size, access)?;
         if stays_in_page(lin, size) {
             let t = self.translate(lin, access)?;
-            self.fill_tlb(lin, &t, access);
+            if let Some(page) = self.fill_tlb(lin, &t, access) {
+                // It has a write tag: nobody needs to know.
+                match size {
+                    1 => page.write(lin, value as u8),
+                    2 => page.write(lin, value as u16),
+                    4 => page.write(lin, value as u32),
+                    8 => page.write(lin, value),
+                    _ => self.store_physical(t.pa, size, value),
+                }
+                return Ok(());
+            }
             self.watch_access(lin, size, access, true);
             self.store_physical(t.pa, size, value);
             return Ok(());
@@ -206,26 +228,64 @@ impl System {
         Ok(lin)
     }
 
-    /// Enters a translation into the TLB, with the tags that it may have.
-    fn fill_tlb(&mut self, lin: u64, t: &Translation, access: Access) {
+    /// Enters a translation into the TLB, with the tags that it may have. The answer is the page, if an access like this
+    /// one needs no further notice now.
+    fn fill_tlb(&mut self, lin: u64, t: &Translation, access: Access) -> Option<HostPage> {
         if self.cpu.mode.has(Mode::ALIGN) || self.page_is_watched(lin) {
-            return;
+            return None;
         }
         let (read, write) = self.mem.target(t.pa);
-        let Target::Pool(pool) = read else { return };
+        let Target::Pool(pool) = read else { return None };
         if self.mem.reads_watched(pool) {
-            return;
+            return None;
         }
-        let writable = t.writable && write == read && !self.mem.has_code(pool);
-        let writable = writable && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) };
-        if access.write && !writable {
-            // Another store would come here again: programs whose variables lie among their code do many of them.
-            return;
+        let may = t.writable && write == read;
+        let may = may && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) };
+        if access.write && !may {
+            return None;
         }
         self.engine.note(Event::TlbMiss);
+        let writable = match may {
+            false => Writable::No,
+            true if self.mem.has_code(pool) => Writable::Code,
+            true => {
+                self.mem.note_tag(pool);
+                Writable::Yes
+            }
+        };
+        let page = self.mem.host_page(pool);
         self.tlb.set_user(access.user);
-        self.tlb.fill(lin, self.mem.host_page(pool), pool >> 12, true, writable, t.global);
+        self.tlb.fill(lin, page, pool >> 12, true, writable, t.global);
         self.tlb.set_user(self.cpu.cpl == 3);
+        (!access.write || writable == Writable::Yes).then_some(page)
+    }
+
+    /// Writes to a page that may be written but for the decoded code in it: programs whose variables lie among their code,
+    /// or that write code, do many of these. Returns false if it is no such page.
+    fn store_beside_code(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
+        let Some((page, number)) = self.tlb.code_page(lin, size) else { return false };
+        match size {
+            1 => page.write(lin, value as u8),
+            2 => page.write(lin, value as u16),
+            4 => page.write(lin, value as u32),
+            8 => page.write(lin, value),
+            _ => return false,
+        }
+        let offset = number << PAGE_SHIFT | lin % PAGE_SIZE;
+        if self.mem.hits_code(offset, size) {
+            self.engine.code_written(&mut self.mem, offset, size);
+            if self.engine.block(self.block).health == Health::Suspect {
+                // It has changed what it is about to run.
+                self.at = Some(op);
+                self.leave = true;
+                self.leave_behind(op);
+                self.at = None;
+            }
+        } else if !self.mem.has_code(offset) && self.mem.stays_data(offset) {
+            self.mem.note_tag(offset);
+            self.tlb.give_write_tag(lin);
+        }
+        true
     }
 
     /// Reads `size` bytes inside one page at a physical address, from memory or a device.
@@ -269,6 +329,7 @@ impl System {
     }
 
     /// After a device was called: must the CPU look at something before its next instruction?
+    #[inline]
     pub(crate) fn after_device(&mut self) {
         let stale = self.mem.map_generation() != self.map_generation;
         self.leave |=

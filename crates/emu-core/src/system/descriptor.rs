@@ -27,6 +27,14 @@ impl Descriptor {
     pub(super) fn gate(low: u32, high: u32, upper: u32) -> Descriptor {
         Descriptor { sel: 0, low, high, upper, at: 0 }
     }
+    /// Its first two words.
+    pub(super) fn words(&self) -> u64 {
+        u64::from(self.low) | u64::from(self.high) << 32
+    }
+    /// Its third word.
+    pub(super) fn upper(&self) -> u32 {
+        self.upper
+    }
     pub(crate) fn attr(&self) -> u16 {
         (self.high >> 8) as u16 & 0xF0FF
     }
@@ -166,8 +174,12 @@ impl System {
             self.load_real_segment(index, sel);
             return Ok(());
         }
+        if self.load_known_segment(index, sel) {
+            return Ok(());
+        }
         let segment = if index == seg::SS { self.checked_stack_segment(sel)? } else { self.checked_data_segment(sel)? };
         self.cpu.change_segment(index, segment);
+        self.remember_segment(index);
         Ok(())
     }
 

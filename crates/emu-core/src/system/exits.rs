@@ -57,7 +57,8 @@ impl System {
         const MAY_CHANGE: u16 = Mode::CPL | Mode::CODE32 | Mode::CODE64 | Mode::STACK32 | Mode::FLAT | Mode::OPEN_LIMIT;
         let flags = self.cpu.eflags;
         let changed = before.mode.0 ^ self.cpu.mode.0;
-        let calm = changed & !MAY_CHANGE == 0 && flags & !before.eflags & IF == 0 && flags & (TF | RF) == 0;
+        let rises = flags & !before.eflags & IF != 0 && self.interrupt_waits();
+        let calm = changed & !MAY_CHANGE == 0 && !rises && flags & (TF | RF) == 0;
         if !calm || self.late_fault.is_some() || self.engine.contexts.run_out() {
             return false;
         }
@@ -112,6 +113,14 @@ impl System {
         self.deadline = Ticks(self.deadline.0 - cut as u64);
         self.budget -= cut;
         self.engine.stop_after(self.block, op);
+    }
+
+    /// Whether the chain is sure to run the next instruction before anything else is looked at: it belongs to the same
+    /// block, and the block has been entered as a whole. For instructions off the fast path.
+    pub(crate) fn next_follows(&self) -> bool {
+        let Some(op) = self.at else { return false };
+        let block = self.engine.block(self.block);
+        self.budget >= 0 && !self.leave && block.instruction_at(op) + 1 < block.len()
     }
 
     /// The address of the instruction that runs, as an offset in CS. For slow paths and instructions off the fast path.

@@ -13,6 +13,10 @@ const TRAP_32: u8 = 15;
 
 impl System {
     pub(super) fn interrupt_through_gate(&mut self, int: Interrupt) -> Outcome {
+        if self.pass_known_gate(int, self.flags_to_push(int)) {
+            return Ok(());
+        }
+        let from = self.cpu.mode;
         let gate = self.checked_gate(int)?;
         if gate.kind() == TASK_GATE {
             return self.interrupt_task(&gate, int);
@@ -25,9 +29,23 @@ impl System {
         }
         let cpl = if inner { code.dpl() } else { self.cpu.cpl };
         if self.cpu.mode.has(Mode::LONG) {
-            return self.enter_handler_64(&gate, &code, cpl, int);
+            self.enter_handler_64(&gate, &code, cpl, int)?;
+        } else if inner {
+            self.enter_inner_handler(&gate, &code, int)?;
+        } else {
+            self.enter_handler(&gate, &code, int)?;
         }
-        if inner { self.enter_inner_handler(&gate, &code, int) } else { self.enter_handler(&gate, &code, int) }
+        self.remember_gate(int, &gate, &code, from);
+        Ok(())
+    }
+
+    /// INT `vector`, if its gate is a remembered one. Nothing has changed if the answer is false.
+    #[inline(never)]
+    pub(crate) fn quick_int(&mut self, vector: u8) -> bool {
+        let flags = self.cpu.eflags().into();
+        let passed = self.pass_known_gate(Interrupt::software(vector), flags);
+        self.single_step &= !passed;
+        passed
     }
 
     /// The gate of `int`, with its own checks done.

@@ -10,6 +10,7 @@ mod hypervisor;
 mod interrupt;
 mod msr;
 mod paging;
+mod passage;
 mod run;
 mod save;
 mod smm;
@@ -20,7 +21,7 @@ mod turns;
 
 pub use access::is_canonical;
 pub(crate) use descriptor::{Descriptor, code_of};
-pub(crate) use exits::{Ending, Exit};
+pub(crate) use exits::{Conditions, Ending, Exit};
 pub use interrupt::Interrupt;
 pub use paging::{Access, Translation};
 pub use run::Stop;
@@ -93,6 +94,9 @@ pub struct System {
     break_told: Option<Ticks>,
     break_passed: Ticks,
     trail: trail::Trail,
+    pub(crate) passages: passage::Passages,
+    pub(crate) flat: crate::exec::FlatSegments,
+    pub(crate) poll: crate::engine::Poll,
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
     firmware_range: core::ops::Range<u64>,
@@ -130,6 +134,9 @@ impl System {
             break_told: None,
             break_passed: Ticks::NEVER,
             trail: trail::Trail::default(),
+            passages: passage::Passages::default(),
+            flat: crate::exec::FlatSegments::default(),
+            poll: crate::engine::Poll::default(),
             firmware: None,
             firmware_range: 0..0,
             map_generation: 0,
@@ -279,15 +286,16 @@ impl System {
     }
 
     /// INVLPG: drops the translation of the page at `lin`. If large pages are in use the whole of it, as the cache holds
-    /// only their 4 KiB parts.
-    pub fn flush_page(&mut self, lin: u64) {
+    /// only their 4 KiB parts. Returns whether it may be a page of code.
+    pub fn flush_page(&mut self, lin: u64) -> bool {
         use crate::cpu::bits::{CR4_PAE, CR4_PSE};
         if self.cpu.cr4 & (CR4_PSE | CR4_PAE) != 0 && self.page_is_large(lin) {
             self.tlb.flush(false);
             self.engine.contexts.drop_all();
+            true
         } else {
             self.tlb.flush_page(lin);
-            self.engine.contexts.drop_page(lin);
+            self.engine.contexts.drop_page(lin)
         }
     }
 

@@ -93,7 +93,6 @@ impl System {
     pub fn set_breakpoints(&mut self, linear: &[u64]) {
         if self.engine.breaks != linear {
             self.engine.clear(&mut self.mem);
-            self.mem.take_fresh_code();
             self.engine.breaks = linear.to_vec();
         }
         self.break_told = None;
@@ -438,6 +437,7 @@ impl System {
 
     fn deliver_in_chain(&mut self, interrupt: Interrupt) {
         self.at = None;
+        self.poll.end();
         // An instruction that faults has hit nothing; nor does it leave a shadow behind, or take its step.
         self.debug_hits = 0;
         self.single_step = false;

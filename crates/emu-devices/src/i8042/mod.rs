@@ -16,7 +16,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use emu_core::bus::PortDevice;
-use emu_core::{DevCx, Device, Input, State, StateError, StateReader, StateWriter, Ticks, Wire};
+use emu_core::{ClockRate, DevCx, Device, Input, State, StateError, StateReader, StateWriter, Ticks, Wire};
 use keyboard::Keyboard;
 use mouse::Mouse;
 
@@ -284,6 +284,10 @@ impl PortDevice for I8042 {
             self.data_written(cx, value as u8);
         }
         self.settle(cx);
+    }
+
+    fn steady_until(&self, _now: Ticks, _rate: ClockRate, region: u16, _offset: u16) -> Option<Ticks> {
+        (region == REGION_COMMAND).then_some(Ticks::NEVER)
     }
 
     fn peek(&self, _now: Ticks, region: u16, _offset: u16, _size: u8) -> u32 {

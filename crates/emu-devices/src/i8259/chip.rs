@@ -119,20 +119,18 @@ impl Chip {
             return None;
         }
         let asking = self.irr() & !self.imr;
-        let blocking = if self.special_mask { self.isr & !self.imr } else { self.isr };
-        // Special fully nested: a slave in service may ask again at its own level [8259A p.20].
-        let sfnm = self.icw[3] & ICW4_SFNM != 0;
-        for n in (1..=8).map(|i| (self.lowest + i) & 7) {
-            let bit = 1 << n;
-            let blocked = blocking & bit != 0;
-            if asking & bit != 0 && (!blocked || sfnm && self.has_slave_at(n)) {
-                return Some(n);
-            }
-            if blocked {
-                return None;
-            }
+        if asking == 0 {
+            return None;
         }
-        None
+        let blocking = if self.special_mask { self.isr & !self.imr } else { self.isr };
+        // With the highest priority in bit 0.
+        let turn = u32::from(self.lowest + 1 & 7);
+        let first = asking.rotate_right(turn).trailing_zeros() as u8;
+        let block = blocking.rotate_right(turn).trailing_zeros() as u8;
+        let n = (first + turn as u8) & 7;
+        // Special fully nested: a slave in service may ask again at its own level [8259A p.20].
+        let nested = first == block && self.icw[3] & ICW4_SFNM != 0 && self.has_slave_at(n);
+        (first < block || nested).then_some(n)
     }
 
     /// The first INTA pulse (or a poll): takes the request into service; without one, IR7 answers for it.
@@ -155,6 +153,11 @@ impl Chip {
         }
         // MCS-80 mode: the low byte of the CALL's address [8259A p.10].
         if self.icw[0] & ICW1_ADI != 0 { self.icw[0] & 0xE0 | n << 2 } else { self.icw[0] & 0xC0 | n << 3 }
+    }
+
+    /// Whether the next read is a poll.
+    pub(super) fn polls(&self) -> bool {
+        self.poll
     }
 
     pub(super) fn read(&mut self, odd: bool) -> u8 {

@@ -11,7 +11,7 @@ mod tests;
 
 use chip::Chip;
 use emu_core::bus::{Ack, InputPins, InterruptController, PortDevice};
-use emu_core::{DevCx, Device, State, StateError, StateReader, StateWriter, Ticks, Wire};
+use emu_core::{ClockRate, DevCx, Device, State, StateError, StateReader, StateWriter, Ticks, Wire};
 
 /// The ports of the master.
 pub const REGION_MASTER: u16 = 0;
@@ -140,8 +140,12 @@ impl PortDevice for DualPic {
         if region == REGION_ELCR {
             return self.elcr(offset).into();
         }
-        let value = self.chip(region).map_or(0xFF, |c| c.read(offset & 1 != 0));
-        self.settle(cx); // a poll takes a request into service
+        let Some(chip) = self.chip(region) else { return 0xFF };
+        let polls = chip.polls();
+        let value = chip.read(offset & 1 != 0);
+        if polls {
+            self.settle(cx); // it has taken a request into service
+        }
         value.into()
     }
 
@@ -154,6 +158,11 @@ impl PortDevice for DualPic {
             chip.write(odd, value as u8);
         }
         self.settle(cx);
+    }
+
+    fn steady_until(&self, _now: Ticks, _rate: ClockRate, region: u16, _offset: u16) -> Option<Ticks> {
+        let chip = if region == REGION_MASTER { &self.master } else { &self.slave };
+        (region == REGION_ELCR || !chip.polls()).then_some(Ticks::NEVER)
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, _size: u8) -> u32 {

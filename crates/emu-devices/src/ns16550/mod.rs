@@ -11,7 +11,7 @@ mod line;
 mod tests;
 
 use emu_core::bus::PortDevice;
-use emu_core::{DevCx, Device, Input, Output, State, StateError, StateReader, StateWriter, Ticks, Wire};
+use emu_core::{ClockRate, DevCx, Device, Input, Output, State, StateError, StateReader, StateWriter, Ticks, Wire};
 use line::{Fifo, QUEUE};
 
 const IER_RDA: u8 = 1;
@@ -307,6 +307,15 @@ impl Device for Ns16550 {
 }
 
 impl PortDevice for Ns16550 {
+    fn steady_until(&self, now: Ticks, _rate: ClockRate, _region: u16, offset: u16) -> Option<Ticks> {
+        match offset {
+            // The line status changes by itself when the last bit is out.
+            5 if self.tx.len() == 0 && now < self.sent_at => Some(self.sent_at),
+            5 => Some(Ticks::NEVER),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u16, _size: u8) -> u32 {
         let value = self.read_register(cx, offset & 7);
         self.settle(cx);

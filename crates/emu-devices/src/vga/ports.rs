@@ -1,7 +1,7 @@
 //! The I/O ports.
 
-use emu_core::Ticks;
 use emu_core::bus::{DevCx, PortDevice};
+use emu_core::{ClockRate, Ticks};
 
 use super::Vga;
 use super::timing::Timing;
@@ -19,7 +19,7 @@ impl Vga {
     }
 
     /// Input status 1 [VGA-TR 2-44]: bit 0 outside of the displayed area, bit 3 in vertical retrace.
-    fn status1(&self, now: Ticks, rate: emu_core::ClockRate) -> u8 {
+    fn status1(&self, now: Ticks, rate: ClockRate) -> u8 {
         let beam = Timing::of(&self.regs).beam(now, rate);
         u8::from(!beam.displaying) | u8::from(beam.retrace) << 3
     }
@@ -109,6 +109,12 @@ impl PortDevice for Vga {
         } else if self.answers(port) {
             self.write_port(port, value as u8);
         }
+    }
+
+    fn steady_until(&self, now: Ticks, rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
+        // The first read has reset the flip-flop of the attribute controller.
+        let status = matches!(region.wrapping_add(offset), 0x3BA | 0x3DA) && region != 0x1CE;
+        status.then(|| Timing::of(&self.regs).beam_stays_until(now, rate))
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, size: u8) -> u32 {

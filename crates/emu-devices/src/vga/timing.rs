@@ -58,6 +58,24 @@ impl Timing {
         rate.cycles_at(now, self.dot_hz) / self.dots_per_frame()
     }
 
+    /// The first tick after `now` at which [`Self::beam`] may be another.
+    pub(super) fn beam_stays_until(&self, now: Ticks, rate: ClockRate) -> Ticks {
+        let dot = rate.cycles_at(now, self.dot_hz);
+        let at = dot % self.dots_per_frame();
+        let line_dots = self.char_dots * self.chars;
+        let (line, in_line) = (at / line_dots, at % line_dots);
+        // The lines at which something begins or ends, and in lines with a picture its end.
+        let edges = [self.shown_lines, self.retrace.0, self.retrace.1, self.lines];
+        let next = edges.into_iter().filter(|&e| e > line).min().unwrap_or(line + 1) * line_dots;
+        let shown = (self.shown_chars * self.char_dots).min(line_dots);
+        let next = match line < self.shown_lines {
+            true if in_line < shown => next.min(line * line_dots + shown),
+            true => next.min((line + 1) * line_dots),
+            false => next,
+        };
+        rate.tick_of_cycle(dot - at + next.min(self.dots_per_frame()), self.dot_hz)
+    }
+
     /// Where the beam is at `now`.
     pub(super) fn beam(&self, now: Ticks, rate: ClockRate) -> Beam {
         let dot = rate.cycles_at(now, self.dot_hz) % self.dots_per_frame();

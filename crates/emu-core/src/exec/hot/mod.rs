@@ -7,12 +7,14 @@ mod addr;
 mod alu;
 mod fused;
 mod fusions;
+mod io;
 mod jumps;
 mod moves;
 mod shift;
 mod sse;
 mod stack;
 mod step;
+pub(crate) mod transit;
 mod width;
 mod x87;
 
@@ -30,6 +32,7 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         || x87::lower(insn, b)
         || shift::lower(insn, b)
         || sse::lower(insn, b)
+        || io::lower(insn, b)
 }
 
 pub(crate) use fusions::Fusions;
