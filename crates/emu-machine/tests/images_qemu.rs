@@ -287,6 +287,55 @@ fn images_of_other_programs_read_right() {
     }
 }
 
+/// Disks that outgrew their tables: qemu-img finds no fault in them, and reads what was there and the new end.
+#[test]
+fn larger_disks_are_read_by_both() {
+    let _alone = alone();
+    if !has_qemu_img() {
+        return;
+    }
+    for (kind, options, format, size) in [
+        (Kind::Qcow2, "cluster_size=512", "qcow2", 300u64 << 20),
+        (Kind::Vdi, "", "vdi", 600 << 30),
+        (Kind::Vmdk, "", "vmdk", 5 << 30),
+        (Kind::Vmdk, "subformat=monolithicFlat", "vmdk", 40 << 20),
+        (Kind::Vmdk, "subformat=twoGbMaxExtentSparse,extent_size=1M", "vmdk", 1 << 30),
+        (Kind::Vmdk, "subformat=vmfsSparse", "vmdk", 300 << 20),
+        (Kind::Vhd, "", "vpc", 100 << 30),
+        (Kind::Vhd, "subformat=fixed", "vpc", 40 << 20),
+        (Kind::Vhdx, "block_size=1M", "vhdx", 140 << 30),
+    ] {
+        let folder = Folder::new("larger");
+        let raw = pattern(&folder);
+        let name = format!("a.{kind}");
+        convert(&raw, &folder.path(&name), &new(kind, options), false);
+        let mut disk = open(&folder.path(&name), true);
+        disk.resize(size).unwrap();
+        disk.write(size - 65_536, &[0x77; 65_536]).unwrap();
+        drop(disk);
+        is_clean(&folder.path(&name));
+        if matches!(kind, Kind::Qcow2 | Kind::Vdi | Kind::Vmdk | Kind::Vhdx) {
+            let said = qemu(&folder, "qemu-img", &["check", "-f", format, &name]);
+            assert!(said.contains("No errors"), "{name}: {said}");
+        }
+        let end = format!("read -P 0x77 {} 64k", size - 65_536);
+        let before = format!("read -P 0 {SIZE} {}", 1 << 20);
+        qemu(&folder, "qemu-io", &["-f", format, "-c", &end, "-c", &before, &name]);
+        if options.contains("vmfsSparse") {
+            continue; // they make no tables in ESX's extents: their write would go to the header
+        }
+        // They write where there was nothing.
+        let write = format!("write -P 0x33 {} 300k", size / 2);
+        qemu(&folder, "qemu-io", &["-f", format, "-c", &write, &name]);
+        let mut buf = vec![0; 300 << 10];
+        open(&folder.path(&name), false).read(size / 2, &mut buf).unwrap();
+        assert!(buf.iter().all(|b| *b == 0x33), "{name} {options}");
+        let mut start = vec![0; SIZE as usize];
+        open(&folder.path(&name), false).read(0, &mut start).unwrap();
+        assert!(start == std::fs::read(&raw).unwrap(), "{name} {options}");
+    }
+}
+
 /// Where write `i` goes, and what it writes.
 fn a_write(i: u64) -> (u64, Vec<u8>) {
     let hash = |n: u64| (i + n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;

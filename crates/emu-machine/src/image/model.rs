@@ -329,6 +329,46 @@ pub(crate) fn grows(new: &NewImage, size: u64) {
     }
 }
 
+/// A crash at any step while the disk grows: it has one of both sizes then, is sound but for leaks, and what it held is
+/// there. It can be written and grow after all.
+pub(crate) fn grows_or_stays(new: &NewImage, size: u64) {
+    let name = "a.001";
+    let mut shelf = Shelf::default();
+    shelf.make(name, new, None);
+    writes_read_back(&shelf, name, 10);
+    let mut disk = shelf.open(name, true);
+    let before = contents(&mut disk);
+    disk.flush().unwrap();
+    let start = shelf.named(name).bytes();
+    shelf.named(name).record();
+    disk.resize(size).unwrap();
+    let steps = shelf.named(name).steps();
+    drop(disk);
+    let mut r = Random(0xAB1E_0000 + size);
+    for crash in 0..=steps.len() {
+        let left = Shelf(vec![Memory::new(name, what_is_left(&start, &steps[..crash], &mut r))]);
+        let mut disk = left.open(name, false);
+        assert!([before.len() as u64, size].contains(&disk.size()), "step {crash}: {} bytes", disk.size());
+        let mut got = vec![0; before.len()];
+        disk.read(0, &mut got).unwrap();
+        assert!(got == before, "step {crash}: the contents are lost");
+        if let Some(found) = disk.check(Fix::Nothing).unwrap() {
+            assert_eq!(found.errors, Vec::<String>::new(), "step {crash}");
+        }
+        drop(disk);
+        if crash % 4 == 0 {
+            let mut disk = left.open(name, true);
+            disk.write(512, &[0x5A; 512]).unwrap();
+            disk.resize(size).unwrap();
+            disk.flush().unwrap();
+            drop(disk);
+            let mut disk = left.open(name, false);
+            disk.read(0, &mut got).unwrap();
+            assert!(got[..512] == before[..512] && got[512..1024] == [0x5A; 512] && got[1024..] == before[1024..]);
+        }
+    }
+}
+
 /// A full disk: the error comes out, and what was flushed before is still there.
 pub(crate) fn survives_a_full_disk(new: &NewImage) {
     for room in (0..40).step_by(3) {

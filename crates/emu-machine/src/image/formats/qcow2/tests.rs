@@ -1,5 +1,5 @@
 use super::super::super::format::Kind;
-use super::super::super::model::{chains, everything, truncations_are_noticed};
+use super::super::super::model::{chains, everything, grows, grows_or_stays, truncations_are_noticed};
 use super::super::super::ops::NewImage;
 
 fn new(options: &[(&str, &str)]) -> NewImage {
@@ -40,4 +40,13 @@ fn truncations() {
     truncations_are_noticed(&new(&[("cluster_size", "4K")]), 4096);
     truncations_are_noticed(&new(&[("extended_l2", "on"), ("cluster_size", "16K")]), 16384);
     truncations_are_noticed(&new(&[("compat", "0.10"), ("cluster_size", "512")]), 512);
+}
+
+#[test]
+fn a_table_that_is_too_small_moves() {
+    // A cluster of the first table has 64 entries, each for 32 KiB.
+    for options in [&[("cluster_size", "512")][..], &[("cluster_size", "512"), ("compat", "0.10")], &[]] {
+        grows(&new(options), 300 << 20);
+        grows_or_stays(&new(options), 300 << 20);
+    }
 }

@@ -162,9 +162,15 @@ impl Vhd {
         raw[58..60].copy_from_slice(&[h, s]);
         seal(&mut raw, 64);
         let Some(h) = self.dynamic.clone() else {
-            self.store.write(self.footer.size, &[0; 512])?; // the old footer becomes part of the disk
-            self.store.resize(size)?;
-            return self.put_footer(raw, size);
+            // The file ends with a footer at any time; the old one becomes part of the disk when the new one counts.
+            let old = self.footer.size;
+            self.put_footer(raw, size)?;
+            if size > old {
+                let zeros = [0; 512];
+                self.store.write(old, &zeros[..(size - old).min(SECTOR) as usize])?;
+            }
+            self.store.resize(size + SECTOR)?;
+            return self.store.flush();
         };
         self.flush_tables()?;
         let mut end = self.begin_writing(&h)?;
@@ -245,7 +251,7 @@ impl Vhd {
 #[cfg(test)]
 mod tests {
     use super::super::super::super::format::Kind;
-    use super::super::super::super::model::{chains, everything, grows, truncations_are_noticed};
+    use super::super::super::super::model::{chains, everything, grows, grows_or_stays, truncations_are_noticed};
     use super::super::super::super::ops::NewImage;
 
     #[test]
@@ -258,6 +264,11 @@ mod tests {
     #[test]
     fn a_table_that_is_too_small_moves() {
         grows(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "64K"), 300 << 20);
+        grows_or_stays(&NewImage::new(Kind::Vhd, 2 << 20).with("block_size", "64K"), 300 << 20);
+        let fixed = NewImage::new(Kind::Vhd, 2 << 20).with("subformat", "fixed");
+        grows(&fixed, 5 << 20);
+        grows_or_stays(&fixed, 5 << 20);
+        grows_or_stays(&fixed, (2 << 20) + 512);
     }
 
     #[test]

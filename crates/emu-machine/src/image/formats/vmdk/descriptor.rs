@@ -86,7 +86,9 @@ impl Descriptor {
     /// or removed.
     pub(super) fn with(&self, changes: &[(&str, Option<String>)]) -> String {
         let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
-        let is = |line: &str, key: &str| line.split_once('=').is_some_and(|(k, _)| k.trim().eq_ignore_ascii_case(key));
+        let is = |line: &str, key: &str| {
+            line.split_once('=').is_some_and(|(k, _)| k.trim().eq_ignore_ascii_case(key.trim()))
+        };
         for (key, value) in changes {
             let at = lines.iter().position(|l| is(l, key));
             match (at, value) {
@@ -100,6 +102,32 @@ impl Descriptor {
             }
         }
         lines.join("\n") + "\n"
+    }
+
+    /// The text with other sectors for its last extent, and cylinders of a disk of `total` sectors.
+    pub(super) fn resized(&self, sectors: u64, total: u64) -> String {
+        let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
+        if let Some(line) = lines.iter_mut().rfind(|l| extent_line(l.trim()).is_some()) {
+            let mut words = line.trim().splitn(3, char::is_whitespace);
+            let (access, rest) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+            *line = format!("{access} {sectors} {rest}");
+        }
+        let text = lines.join("\n") + "\n";
+        let shape = ["heads", "sectors"].map(|key| self.number(&format!("ddb.geometry.{key}")).filter(|n| *n > 0));
+        match (shape, self.number("ddb.geometry.cylinders")) {
+            ([Some(heads), Some(track)], Some(_)) => {
+                let cylinders = total.div_ceil(heads.saturating_mul(track)).min(65535);
+                let changed = Descriptor { text, ..Descriptor::default() };
+                changed.with(&[("ddb.geometry.cylinders ", Some(format!(" \"{cylinders}\"")))])
+            }
+            _ => text,
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        let mut pairs = self.text.lines().filter_map(|l| l.split_once('='));
+        let value = pairs.find(|(k, _)| k.trim().eq_ignore_ascii_case(key))?.1;
+        value.trim().trim_matches('"').parse().ok()
     }
 }
 
@@ -153,6 +181,14 @@ mod tests {
         let changed = d.with(&[("CID", Some("0000000b".into())), ("parentFileNameHint", Some("\"p\"".into()))]);
         let d = Descriptor::parse(changed).unwrap();
         assert_eq!((d.cid, d.parent_hint.as_deref()), (11, Some("p")));
+        let d = Descriptor::parse(
+            "RW 8 SPARSE \"a b\" 0\nddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\n\
+                                   ddb.geometry.cylinders = \"1\"\n"
+                .into(),
+        );
+        let larger = Descriptor::parse(d.unwrap().resized(5000, 5000)).unwrap();
+        assert_eq!((larger.extents[0].sectors, larger.extents[0].file.as_str()), (5000, "a b"));
+        assert_eq!(larger.number("ddb.geometry.cylinders"), Some(5), "{}", larger.text);
         for bad in ["RW x FLAT \"a\"", "RW 1 FANCY \"a\"", "RW 1 FLAT a", "CID=xyz", "RW 1 FLAT \"a\" b"] {
             assert!(Descriptor::parse(bad.into()).is_err(), "{bad}");
         }

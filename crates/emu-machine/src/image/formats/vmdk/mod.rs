@@ -5,6 +5,7 @@
 
 mod create;
 mod descriptor;
+mod resize;
 mod sparse;
 mod stream;
 
@@ -189,9 +190,16 @@ impl Vmdk {
     }
 
     fn put_descriptor(&mut self, changes: &[(&str, Option<String>)]) -> Result<()> {
+        match self.descriptor.as_ref().map(|(old, ..)| old.with(changes)) {
+            Some(text) => self.put_text(text),
+            None => Ok(()),
+        }
+    }
+
+    fn put_text(&mut self, text: String) -> Result<()> {
         let Some((old, at, room)) = &self.descriptor else { return Ok(()) };
         let (at, room) = (*at, *room);
-        let mut bytes = old.with(changes).into_bytes();
+        let mut bytes = text.into_bytes();
         if bytes.len() as u64 > room {
             return Err(self.stores[0].no_way("its descriptor has no room for such long names"));
         }
@@ -398,6 +406,10 @@ impl Format for Vmdk {
         Ok(found)
     }
 
+    fn resize(&mut self, size: u64) -> Result<()> {
+        self.change_size(size)
+    }
+
     fn set_parent(&mut self, parent: Option<&NewParent>) -> Result<()> {
         let changes = match parent {
             None => [("parentCID", Some(format!("{NO_PARENT:08x}"))), ("parentFileNameHint", None)],
@@ -423,7 +435,9 @@ impl Format for Vmdk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{chains, everything, truncations_are_noticed};
+    use super::super::super::model::{
+        Shelf, chains, everything, grows, grows_or_stays, truncations_are_noticed, writes_read_back,
+    };
     use super::super::super::ops::NewImage;
     use super::*;
 
@@ -444,6 +458,24 @@ mod tests {
         for subformat in ["monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "vmfs", "vmfsSparse"] {
             behaves_like_bytes(&new(subformat).with("extent_size", "512K"), 40);
         }
+    }
+
+    #[test]
+    fn tables_that_are_too_small_move() {
+        // A sector of the directory has the tables of 4 GiB; of an ESX extent, of 256 MiB.
+        for (new, size) in [(new("monolithicSparse"), 5 << 30), (new("vmfsSparse"), 300 << 20)] {
+            grows(&new, size);
+        }
+        for subformat in ["monolithicFlat", "vmfs", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"] {
+            grows(&new(subformat), 40 << 20);
+        }
+        grows_or_stays(&new("monolithicSparse"), 5 << 30);
+        let mut shelf = Shelf::default();
+        shelf.make("a.vmdk", &new("twoGbMaxExtentSparse"), None);
+        writes_read_back(&shelf, "a.vmdk", 5);
+        let refused = |size: u64| shelf.open("a.vmdk", true).resize(size).unwrap_err().to_string();
+        assert!(refused(3 << 30).contains("emu disk convert --size"));
+        assert!(refused(1 << 20).contains("smaller"));
     }
 
     #[test]

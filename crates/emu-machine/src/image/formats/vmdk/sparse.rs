@@ -28,14 +28,14 @@ pub(super) struct Sparse {
     pub(super) flags: u32,
     /// Entries of a grain table.
     pub(super) entries: u64,
-    directory: u64,
-    redundant: Option<u64>,
+    pub(super) directory: u64,
+    pub(super) redundant: Option<u64>,
     /// Where the embedded descriptor is.
     pub(super) descriptor: Option<(u64, u64)>,
     /// The first byte behind all that comes before the grains.
     pub(super) overhead: u64,
     /// ESX's kind, whose header says where free space begins.
-    is_esx: bool,
+    pub(super) is_esx: bool,
     /// Where the next grain goes, once it is known.
     next: Option<u64>,
     unpacked: (u64, Vec<u8>),
@@ -138,7 +138,7 @@ impl Sparse {
     }
 
     /// Grain tables that the extent has.
-    fn tables(&self) -> u64 {
+    pub(super) fn tables(&self) -> u64 {
         self.capacity.div_ceil(self.grain * self.entries)
     }
 
@@ -233,7 +233,7 @@ impl Sparse {
     }
 
     /// Takes `len` bytes at the end of the file.
-    fn take(&mut self, store: &dyn Store, len: u64) -> Result<u64> {
+    pub(super) fn take(&mut self, store: &dyn Store, len: u64) -> Result<u64> {
         let at = self.next.unwrap_or_else(|| store.len().max(self.overhead)).next_multiple_of(self.grain);
         let end = at + len;
         if end / SECTOR > u64::from(u32::MAX) {

@@ -4,6 +4,8 @@
 //! differencing image knows its parent by its id alone, so it is looked for among the files of its folder. Left out:
 //! blocks with extra data before them, and the format's version 0.
 
+mod resize;
+
 use super::super::files::Files;
 use super::super::format::{
     Extent, Findings, Fix, Format, Identity, Kind, NewParent, ParentRef, Result, Target, Where,
@@ -84,8 +86,9 @@ impl Vdi {
                 format!("a map of {blocks} blocks at {map:#x}, data at {data:#x}: is it truncated?"),
             ));
         }
-        if taken > blocks {
-            return Err(bad(TAKEN, format!("{taken} of {blocks} blocks are taken")));
+        // More than there are: what is left where a resize was cut off while it moved blocks.
+        if taken > blocks && data + (taken - 1) * block >= store.len() {
+            return Err(bad(TAKEN, format!("{taken} of {blocks} blocks are taken: is the file truncated?")));
         }
         let parent_names =
             if kind == DIFFERENCING { find_parents(&*store, id_at(&raw, LINK_ID), files) } else { vec![] };
@@ -322,18 +325,7 @@ impl Format for Vdi {
     }
 
     fn resize(&mut self, size: u64) -> Result<()> {
-        if size > self.blocks * self.block || !size.is_multiple_of(512) {
-            return Err(self
-                .store
-                .no_way("its map has no room for more blocks: emu disk convert --size makes a larger copy"));
-        }
-        self.begin_writing()?;
-        for index in size.div_ceil(self.block)..self.size.div_ceil(self.block) {
-            self.put_entry(index, UNUSED)?;
-        }
-        self.size = size;
-        self.meta.write(&*self.store, 0x170, &size.to_le_bytes(), Rank::Root)?;
-        self.flush()
+        self.change_size(size)
     }
 
     fn set_parent(&mut self, parent: Option<&NewParent>) -> Result<()> {
@@ -423,7 +415,7 @@ pub(crate) fn create(store: &dyn Store, c: &Create) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{chains, everything, truncations_are_noticed};
+    use super::super::super::model::{chains, everything, grows, grows_or_stays, truncations_are_noticed};
     use super::super::super::ops::NewImage;
     use super::*;
 
@@ -432,6 +424,18 @@ mod tests {
         everything(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", "64K"));
         everything(&NewImage::new(Kind::Vdi, 2 << 20).with("static", "on"));
         truncations_are_noticed(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", "64K"), 0);
+    }
+
+    #[test]
+    fn a_map_that_is_too_small_moves() {
+        // 1 MiB of entries of 4 bytes, for blocks of 4 KiB; the new map takes the place of many blocks, or of one.
+        for (block, size) in [("4K", 1100 << 20), ("1M", 300 << 30), ("64K", 40 << 20)] {
+            grows(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", block), size);
+            grows_or_stays(&NewImage::new(Kind::Vdi, 2 << 20).with("block_size", block), size);
+        }
+        let whole = NewImage::new(Kind::Vdi, 2 << 20).with("static", "on");
+        grows(&whole, 20 << 20);
+        grows_or_stays(&whole.with("block_size", "4K"), 8 << 20);
     }
 
     #[test]
