@@ -122,7 +122,9 @@ fn damage_is_found_and_repaired() {
 #[test]
 fn sizes_change() {
     let dir = TempDir::new("resize");
-    for (name, options) in [("a.img", ""), ("a.qcow2", ""), ("a.vhd", ""), ("b.vhd", "subformat=fixed")] {
+    for (name, options) in
+        [("a.img", ""), ("a.qcow2", ""), ("a.vhd", ""), ("b.vhd", "subformat=fixed"), ("a.vhdx", ""), ("a.vdi", "")]
+    {
         let image = dir.path(name);
         let options = if options.is_empty() { vec![] } else { vec!["-o", options] };
         ok(&[&["create", "-q", &image, "64M"][..], &options].concat());
@@ -132,9 +134,17 @@ fn sizes_change() {
         assert!(fails(2, &["resize", &image, "1M"]).contains("--shrink"));
         assert!(fails(2, &["resize", &image, "1000", "--shrink"]).contains("whole sectors"));
     }
-    let image = dir.path("c.vdi");
+    for (name, larger) in [("c.vdi", "600G"), ("c.vmdk", "5G"), ("d.vmdk", "300M")] {
+        let image = dir.path(name);
+        let options = if name == "d.vmdk" { &["-o", "subformat=vmfsSparse"][..] } else { &[] };
+        ok(&[&["convert", "-q", &disk(&dir), &image][..], options].concat());
+        ok(&["resize", "-q", &image, larger]);
+        assert_eq!(json(&["check", &image])["corruptions"], 0);
+        assert_eq!(json(&["compare", &dir.path("d.img"), &image])["equal"], true);
+    }
+    assert!(fails(3, &["resize", &dir.path("c.vmdk"), "1G", "--shrink"]).contains("not made smaller"));
+    let image = dir.path("e.vdi");
     ok(&["create", "-q", &image, "64M"]);
-    assert!(fails(3, &["resize", &image, "4T"]).contains("emu disk convert --size"));
     assert!(fails(2, &["convert", &image, &dir.path("d.vdi"), "--size", "1M"]).contains("nothing is cut off"));
     ok(&["convert", &image, &dir.path("d.vdi"), "--size", "4T"]);
     assert_eq!(json(&["info", &dir.path("d.vdi")])["virtual-size"], 4u64 << 40);
@@ -277,26 +287,104 @@ fn a_read_only_folder_is_read() {
     set(0o755);
 }
 
+/// 24 MiB, every other 64 KiB of which is noise.
+fn noise(dir: &TempDir) -> String {
+    let byte = |i: u32| if i >> 16 & 1 == 0 { i.wrapping_mul(2_654_435_761).to_le_bytes()[3] } else { 0 };
+    dir.file("r.img", &(0..24 << 20).map(byte).collect::<Vec<u8>>())
+}
+
+/// Starts the conversion and kills it behind its first note; returns where it stood.
+fn killed(args: &[&str], image: &str) -> u64 {
+    let note = format!("{image}.emu-convert");
+    for _ in 0..20 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_emu"))
+            .args([&["disk"][..], args].concat())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("emu runs");
+        while child.try_wait().unwrap().is_none() && !std::path::Path::new(&note).exists() {
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let Ok(text) = std::fs::read(&note) {
+            let note: Value = serde_json::from_slice(&text).unwrap();
+            return note["position"].as_u64().unwrap();
+        }
+        std::fs::remove_file(image).unwrap(); // it was faster
+    }
+    panic!("{args:?} could not be killed in the middle");
+}
+
 /// A conversion that was killed goes on, and the result is whole.
 #[test]
-#[cfg(unix)]
-fn an_interrupted_conversion_goes_on() {
-    let dir = TempDir::new("resume");
-    let raw = dir.path("r.img");
-    let mut bytes = vec![0u8; 24 << 20];
-    for (i, b) in bytes.iter_mut().enumerate() {
-        *b = if i >> 16 & 1 == 0 { (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3] } else { 0 };
+fn a_killed_conversion_goes_on() {
+    let dir = TempDir::new("killed");
+    let raw = noise(&dir);
+    for (name, options) in [
+        ("a.img", &[][..]),
+        ("a.001", &["-o", "extent_size=16M"]),
+        ("a.qcow2", &[]),
+        ("b.qcow2", &["-c"]),
+        ("a.vmdk", &[]),
+        ("b.vmdk", &["-o", "subformat=monolithicFlat"]),
+        ("c.vmdk", &["-o", "subformat=twoGbMaxExtentSparse,extent_size=16M"]),
+        ("d.vmdk", &["-o", "subformat=vmfsSparse"]),
+        ("a.vhd", &[]),
+        ("b.vhd", &["-o", "subformat=fixed"]),
+        ("a.vhdx", &["-o", "block_size=1M"]),
+        ("a.vdi", &[]),
+        ("b.vdi", &["-o", "static=on"]),
+    ] {
+        let image = dir.path(name);
+        let args = [&["convert", &raw, &image, "--note-every", "1M"][..], options].concat();
+        let at = killed(&[&args[..], &["--force"]].concat(), &image);
+        assert!((1 << 20..24 << 20).contains(&at), "{name}: {at}");
+        ok(&[&args[..], &["--resume"]].concat());
+        assert_eq!(ok(&["compare", "-s", &raw, &image]), "Images are identical.\n", "{name}");
+        let check = emu(&["check", &image]);
+        assert!([Some(0), Some(3), Some(6)].contains(&check.status.code()), "{name}: {check:?}");
+        assert!(!dir.names().iter().any(|n| n.contains("emu-convert")), "{:?}", dir.names());
+        for part in dir.names().iter().filter(|n| *n != "r.img") {
+            std::fs::remove_file(dir.path(part)).unwrap();
+        }
     }
-    std::fs::write(&raw, &bytes).unwrap();
+}
+
+/// A source or a target that is not what it was: nothing is put together of two.
+#[test]
+fn a_conversion_goes_on_only_with_the_same_disks() {
+    let dir = TempDir::new("resume");
+    let raw = noise(&dir);
     let image = dir.path("r.qcow2");
-    ok(&["convert", &raw, &image]);
-    // As it is after an interruption: a note says that the first 8 MiB are done, and the rest is of no account.
+    let args = ["convert", &raw, &image, "--note-every", "1M"];
+    let resume = [&args[..], &["--resume"]].concat();
+    killed(&args, &image);
+    // The target is written to.
+    let bytes = std::fs::read(&image).unwrap();
+    let mut other = bytes.clone();
+    let map = json(&["map", &image]);
+    let at = map.as_array().unwrap().iter().find(|e| e["data"] == true).unwrap()["offset"].as_u64().unwrap();
+    other[at as usize + 100] ^= 1;
+    std::fs::write(&image, &other).unwrap();
+    assert!(fails(2, &resume).contains("r.qcow2: it differs from the source at offset 100: it was changed since"));
+    // It is another one altogether, or is gone.
+    std::fs::remove_file(&image).unwrap();
+    assert!(fails(1, &resume).ends_with("r.qcow2: no such file or directory"));
+    ok(&["create", &image, "1M"]);
+    assert!(fails(2, &resume).contains("it has 1048576 bytes, the source 25165824"));
+    // The source is.
+    std::fs::write(&image, &bytes).unwrap();
+    std::fs::write(&raw, vec![1; 24 << 20]).unwrap();
+    assert!(fails(2, &resume).contains("the source or the options changed since"));
+    // Notes that are none.
     let note = format!("{image}.emu-convert");
-    let args = ["convert", &raw, &image, "--resume"];
     std::fs::write(&note, "{}").unwrap();
-    assert!(fails(2, &args).contains("it has no position"));
+    assert!(fails(2, &resume).contains("it has no position"));
     std::fs::write(&note, "{\"of\": 1, \"position\": 8388608}").unwrap();
-    assert!(fails(2, &args).contains("changed since"));
+    assert!(fails(2, &resume).contains("changed since"));
     std::fs::remove_file(&note).unwrap();
-    assert!(fails(2, &args).contains("no interrupted conversion"));
+    assert!(fails(2, &resume).contains("no interrupted conversion"));
+    assert_eq!(std::fs::read(&image).unwrap(), bytes, "what could not go on is as it was");
 }

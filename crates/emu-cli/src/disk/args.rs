@@ -193,6 +193,9 @@ pub(crate) struct ConvertArgs {
     /// Go on with a conversion that was interrupted
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Make sure after so many bytes that --resume can go on from there; without, every 64M and two seconds
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    pub(crate) note_every: Option<u64>,
     /// Replace a target that is there
     #[arg(long, conflicts_with = "resume")]
     pub(crate) force: bool,

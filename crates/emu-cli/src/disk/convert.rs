@@ -24,6 +24,8 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Failure> {
         }
         make(args, kind, source.size())?;
         note.remove();
+    } else {
+        still_the_same(args, kind, &mut source, from)?;
     }
     let copied = copy(args, kind, &mut source, from, &mut note).inspect_err(|_| {
         if !note.written {
@@ -72,6 +74,28 @@ fn remove(path: &Path, kind: Kind) {
         }
     }
     let _ = std::fs::remove_file(path);
+}
+
+/// What an interrupted conversion has done is still what it would do: else the rest would be put to something else.
+fn still_the_same(args: &ConvertArgs, kind: Kind, source: &mut Disk, done: u64) -> Result<(), Failure> {
+    let options = Options { format: Some(kind), parents: Parents::Anywhere, ..Options::default() };
+    let mut target = Disk::open(&args.target, &options).map_err(failure)?;
+    let changed = |what: String| {
+        Failure::usage(format!("{}: {what}: it was changed since; start anew with --force", args.target.display()))
+    };
+    if target.size() < source.size() || done > source.size() {
+        return Err(changed(format!("it has {} bytes, the source {}", target.size(), source.size())));
+    }
+    let (mut wanted, mut found) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for at in (0..done).step_by(wanted.len()) {
+        let n = (done - at).min(wanted.len() as u64) as usize;
+        source.read(at, &mut wanted[..n]).map_err(failure)?;
+        target.read(at, &mut found[..n]).map_err(failure)?;
+        if let Some(i) = (0..n).find(|i| wanted[*i] != found[*i]) {
+            return Err(changed(format!("it differs from the source at offset {}", at + i as u64)));
+        }
+    }
+    Ok(())
 }
 
 fn copy(args: &ConvertArgs, kind: Kind, source: &mut Disk, from: u64, note: &mut Note) -> Result<Copied, Failure> {

@@ -20,6 +20,8 @@ pub(super) struct Note {
     what: Value,
     at: u64,
     when: Instant,
+    /// Bytes and time between two notes.
+    every: (u64, Duration),
     /// Whether there is one on the disk.
     pub(super) written: bool,
 }
@@ -28,7 +30,8 @@ impl Note {
     pub(super) fn new(args: &ConvertArgs) -> Note {
         let mut name = args.target.as_os_str().to_owned();
         name.push(".emu-convert");
-        Note { path: name.into(), what: describe(args), at: 0, when: Instant::now(), written: false }
+        let every = args.note_every.map_or((BYTES, TIME), |bytes| (bytes, Duration::ZERO));
+        Note { path: name.into(), what: describe(args), at: 0, when: Instant::now(), every, written: false }
     }
 
     /// Where an interrupted conversion stands.
@@ -47,7 +50,7 @@ impl Note {
 
     /// Writes where the conversion stands, if that is worth it by now.
     pub(super) fn maybe(&mut self, target: &mut Disk, done: u64) -> Result<(), ImageError> {
-        if done - self.at < BYTES || self.when.elapsed() < TIME {
+        if done - self.at < self.every.0 || self.when.elapsed() < self.every.1 {
             return Ok(());
         }
         target.sync()?;
