@@ -7,6 +7,8 @@
 //! none; a [`Disk`] is an image with its chain of parents; [`open`] puts that behind a drive (docs/adr/0011).
 
 mod backend;
+#[cfg(test)]
+mod bad_input;
 mod base;
 mod damage;
 mod disk;

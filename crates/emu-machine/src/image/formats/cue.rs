@@ -122,6 +122,10 @@ impl Cue {
                 2 => 24,
                 mode => return Err(store.bad(Kind::Cue, "sector header", 15, format!("mode {mode} is not 1 or 2"))),
             };
+            if !store.len().is_multiple_of(2352) {
+                let (at, why) = (store.len() / 2352 * 2352, "it has no 2352 bytes: is the file truncated?");
+                return Err(store.bad(Kind::Cue, "last sector", at, why));
+            }
             let track = Track { start: 0, sector: 2352, skip, sectors: store.len() / 2352 };
             return Cue { sheet: store, bin: None, track }.judged();
         }
@@ -134,6 +138,10 @@ impl Cue {
         let (sector, skip) = layout(&sheet.mode).expect("the parser knows it");
         let (first, in_file) = (sheet.start.expect("the parser has it"), bin.len() / sector);
         let end = sheet.end.unwrap_or(in_file);
+        if sheet.end.is_none() && !bin.len().is_multiple_of(sector) {
+            let why = format!("it has {} bytes, no whole number of sectors of {sector}: is it truncated?", bin.len());
+            return Err(bin.bad(Kind::Cue, "last sector", in_file * sector, why));
+        }
         if first >= end || end > in_file {
             let why =
                 format!("its data track goes from sector {first} to {end}, its file has {in_file}: is it truncated?");

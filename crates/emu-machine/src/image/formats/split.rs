@@ -43,6 +43,11 @@ impl Split {
             starts.push(starts[parts.len()] + part.len());
             parts.push(part);
         }
+        // All but the last are as long as the first: nothing else shows that one was cut off.
+        if let Some(short) = parts[..parts.len() - 1].iter().find(|p| p.len() != starts[1]) {
+            let why = format!("it ends here, the first part has {} bytes: is it truncated?", starts[1]);
+            return Err(short.bad(Kind::Split, "part", short.len(), why));
+        }
         Ok(Split { parts, starts })
     }
 
