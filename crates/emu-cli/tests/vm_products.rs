@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::TempDir;
+use common::{TempDir, tar};
 use emu_machine::config::{MachineConfig, SerialTarget, load_files};
 use emu_machine::image::{Disk, Kind, Options, Parents};
 
@@ -202,6 +202,7 @@ fn there_and_back(name: &str, to: &str, import: &str, kind: Kind, disks_read_onl
     let out = dir.path(&format!("out.{to}"));
     let said = good(&["vm", "export", &folder, "--to", to, "-o", &out]);
     assert!(said.contains("CPU: p6,+sse3 becomes the host's CPU"), "{said}");
+    assert!(said.contains("floppy0: is not write-protected there"), "{said}");
     let was = load_files(&[dir.0.join("box.emu/machine.toml")]).unwrap();
     // The first disk is flat, and stands on its own.
     std::fs::rename(dir.0.join("box.emu"), dir.0.join("moved")).unwrap();
@@ -230,6 +231,7 @@ fn vmware_and_back() {
 fn ova_and_back() {
     let said = there_and_back("to-ova", "ova", "out.ova", Kind::Vmdk, false);
     assert!(!said.contains("is a pipe"), "{said}");
+    assert!(said.contains("disk1: OVF has no read-only disks"), "{said}");
 }
 
 #[test]
@@ -268,27 +270,6 @@ fn hostile_descriptions_are_refused_in_one_line() {
     assert!(refused(&dir.file("href.ovf", href.as_bytes()), &made).contains("outside of the machine's folder"));
     let json = product("powershell.hyperv.json", &dir).replace("67108864", "\"much\"");
     assert!(refused(&dir.file("x.hyperv.json", json.as_bytes()), &made).contains("not a listing"));
-}
-
-/// A tar archive by its headers, which may lie.
-fn tar(files: &[(&str, u64, u8, &[u8])]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, size, kind, bytes) in files {
-        let mut h = [0u8; 512];
-        h[..name.len()].copy_from_slice(name.as_bytes());
-        h[100..108].copy_from_slice(b"0000644\0");
-        h[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
-        h[148..156].fill(b' ');
-        h[156] = *kind;
-        h[257..265].copy_from_slice(b"ustar\x0000");
-        let sum: u32 = h.iter().map(|b| u32::from(*b)).sum();
-        h[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        out.extend(h);
-        out.extend(*bytes);
-        out.resize(out.len().next_multiple_of(512), 0);
-    }
-    out.resize(out.len() + 1024, 0);
-    out
 }
 
 #[test]

@@ -72,3 +72,24 @@ pub(crate) fn floppy(code: &[u8]) -> Vec<u8> {
     image[510..512].copy_from_slice(&[0x55, 0xAA]);
     image
 }
+
+/// A tar archive by its headers, which may lie.
+pub(crate) fn tar(files: &[(&str, u64, u8, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, size, kind, bytes) in files {
+        let mut h = [0u8; 512];
+        h[..name.len()].copy_from_slice(name.as_bytes());
+        h[100..108].copy_from_slice(b"0000644\0");
+        h[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+        h[148..156].fill(b' ');
+        h[156] = *kind;
+        h[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = h.iter().map(|b| u32::from(*b)).sum();
+        h[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        out.extend(h);
+        out.extend(*bytes);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out
+}

@@ -1,6 +1,6 @@
 //! Hyper-V's `.xml` configurations of Windows Server 2008 to 2012 R2.
 //!
-//! Left out: the binary `.vmcx` of later versions; such a machine's settings are refused with what to do about it.
+//! [`super::vmcx`] turns the binary `.vmcx` of later versions into such a document.
 
 use std::path::{Path, PathBuf};
 

@@ -268,92 +268,15 @@ fn element(
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/vmcx.rs"]
+mod vmcx_writer;
+
+#[cfg(test)]
 mod tests {
+    use super::vmcx_writer::{TABLE, Writer};
     use super::*;
     use crate::testing::TempDir;
     use crate::vm::{DriveKind, Product, read_machine};
-
-    /// A store as its description has it: one key table behind the object table, values that are long in a file object.
-    struct Writer {
-        keys: Vec<u8>,
-        files: Vec<(usize, Vec<u8>)>,
-    }
-
-    const TABLE: usize = 0x4000;
-    const FILES: usize = 0x8000;
-
-    impl Writer {
-        fn new() -> Writer {
-            let mut keys = Vec::new();
-            keys.extend(KEY_TABLE.to_le_bytes());
-            keys.extend([1, 0, 1, 0, 0, 0, 0, 0]);
-            Writer { keys, files: Vec::new() }
-        }
-
-        fn key(&mut self, parent: u32, name: &str, kind: u8, flags: u8, value: &[u8]) -> u32 {
-            let at = self.keys.len() as u32;
-            let size = (KEY_LEN + name.len() + 1 + value.len()) as u32;
-            self.keys.extend([kind, flags]);
-            self.keys.extend(size.to_le_bytes());
-            self.keys.extend(u16::from(parent != 0).to_le_bytes());
-            self.keys.extend(parent.to_le_bytes());
-            self.keys.extend([0; 8]);
-            self.keys.push(name.len() as u8 + 1);
-            self.keys.extend(name.bytes().chain([0]));
-            self.keys.extend(value);
-            at
-        }
-
-        fn node(&mut self, parent: u32, name: &str) -> u32 {
-            self.key(parent, name, NODE, 0, &[0; 12])
-        }
-
-        fn string(&mut self, parent: u32, name: &str, value: &str) {
-            let text: Vec<u8> = value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-            let mut bytes = (text.len() as u32).to_le_bytes().to_vec();
-            if text.len() < 0x800 {
-                bytes.extend(text);
-                self.key(parent, name, STRING, 0, &bytes);
-            } else {
-                let at = FILES + 0x2000 * self.files.len();
-                bytes.extend((at as u64).to_le_bytes());
-                self.files.push((at, text));
-                self.key(parent, name, STRING, IN_FILE, &bytes);
-            }
-        }
-
-        fn number(&mut self, parent: u32, name: &str, value: u64) {
-            self.key(parent, name, INT, 0, &value.to_le_bytes());
-        }
-
-        fn finish(self) -> Vec<u8> {
-            let mut out = vec![0; FILES + 0x2000 * self.files.len()];
-            for (at, sequence) in HEADERS.into_iter().zip([2u16, 1]) {
-                out[at..at + 4].copy_from_slice(&HEADER.to_le_bytes());
-                out[at + 8..at + 10].copy_from_slice(&sequence.to_le_bytes());
-                out[at + 10..at + 14].copy_from_slice(&VERSION.to_le_bytes());
-                out[at + 26..at + 34].copy_from_slice(&0x3000u64.to_le_bytes());
-            }
-            out[0x3000..0x3004].copy_from_slice(&LOG.to_le_bytes());
-            let mut objects = vec![(2u8, TABLE, FILES - TABLE)];
-            objects.extend(self.files.iter().map(|f| (3, f.0, 0x2000)));
-            let t = FIRST_TABLE;
-            out[t..t + 4].copy_from_slice(&OBJECT_TABLE.to_le_bytes());
-            out[t + 4..t + 8].copy_from_slice(&(objects.len() as u32).to_le_bytes());
-            for (n, (kind, at, size)) in objects.into_iter().enumerate() {
-                let e = t + 8 + n * OBJECT_LEN;
-                out[e] = kind;
-                out[e + 5..e + 13].copy_from_slice(&(at as u64).to_le_bytes());
-                out[e + 13..e + 17].copy_from_slice(&(size as u32).to_le_bytes());
-                out[e + 17] = 1;
-            }
-            out[TABLE..TABLE + self.keys.len()].copy_from_slice(&self.keys);
-            for (at, bytes) in self.files {
-                out[at..at + bytes.len()].copy_from_slice(&bytes);
-            }
-            out
-        }
-    }
 
     /// A machine of Server 2016, as far as its keys are those of the XML before it.
     fn machine() -> Vec<u8> {
@@ -368,7 +291,7 @@ mod tests {
         let memory = w.node(settings, "memory");
         let bank = w.node(memory, "bank");
         w.number(bank, "size", 2048);
-        w.key(bank, "dynamic_memory_enabled", BOOL, 0, &[1, 0, 0, 0]);
+        w.truth(bank, "dynamic_memory_enabled", true);
         let processors = w.node(settings, "processors");
         w.number(processors, "count", 4);
         let scsi = w.node(root, "_d422512d-2bf2-4752-809d-7b82b5fcb1b4_");

@@ -191,6 +191,11 @@ fn common_notes(job: &mut Job) {
     if let Some(kernel) = &c.kernel {
         job.note("kernel", format!("{} is not started directly there: install a boot loader", kernel.image.display()));
     }
+    for (n, floppy) in c.floppies.iter().enumerate() {
+        if floppy.as_ref().is_some_and(|f| f.mode == Mode::Read) {
+            job.note(format!("floppy{n}"), "is not write-protected there: it can be written");
+        }
+    }
     if job.own.snapshots > 0 {
         job.note("snapshots", "those of the original stay with it: the export holds the present state alone");
     }

@@ -34,6 +34,10 @@ pub(super) fn write(
 ) -> Result<PathBuf, VmError> {
     for n in 0..job.drives.len() {
         let new = |size| NewImage::new(Kind::Vmdk, size).with("subformat", "streamOptimized");
+        if job.drives[n].read_only() {
+            let place = job.drives[n].place;
+            job.note(format!("disk{place}"), "OVF has no read-only disks: it can be written there");
+        }
         match job.drives[n].kind {
             DriveKind::Disk => job.write_image(n, &folder.join(format!("{name}-disk{}.vmdk", n + 1)), new, each)?,
             DriveKind::Cd => job.write_image(n, &folder.join(format!("{name}-file{}.iso", n + 1)), raw, each)?,
