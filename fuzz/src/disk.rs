@@ -1,7 +1,6 @@
 //! Disk images as fuzz targets: seeds of every kind that emu makes, and changes to them that get past checksums.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use emu_machine::image::ops::{self, Conversion, NewImage, SnapshotAction};
 use emu_machine::image::{Disk, ImageError, Kind, Options};
@@ -13,8 +12,7 @@ pub fn disk_image(kind: Kind, data: &[u8]) {
     emu_machine::image::exercise(data, Some(kind));
 }
 
-/// [`disk_image`] without a fuzzer. `--seeds DIR` writes good images to begin with, `--seconds N` (10 without) changes
-/// such images at random for that long, the same way every time, and files are looked at one by one.
+/// [`disk_image`] without a fuzzer: see [`crate::changing`].
 ///
 /// # Errors
 /// The host's, of files.
@@ -22,41 +20,13 @@ pub fn disk_image(kind: Kind, data: &[u8]) {
 /// # Panics
 /// As the code under test does; the input is left in `crash-N`.
 pub fn disk_image_without_fuzzer(kind: Kind) -> std::io::Result<()> {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let seconds = match (args.first().and_then(|a| a.to_str()), args.get(1)) {
-        (Some("--seeds"), Some(folder)) => return write_seeds(kind, Path::new(folder)),
-        (Some("--seconds"), Some(n)) => n.to_string_lossy().parse().unwrap_or(60),
-        (None, _) => 10,
-        _ => return crate::without_fuzzer(|data| disk_image(kind, data)),
-    };
-    let seeds = seeds(kind)?;
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let mut random = Random(1);
-    let mut slowest = Duration::ZERO;
-    for round in 0.. {
-        let begun = Instant::now();
-        if begun >= end {
-            println!("{kind}: {round} inputs of {} seeds, the slowest took {} ms", seeds.len(), slowest.as_millis());
-            return Ok(());
-        }
-        let mut data = seeds[random.next() as usize % seeds.len()].clone();
-        damage(&mut data, &mut random);
+    let change = |data: &mut Vec<u8>, random: &mut Random| {
+        damage(data, random);
         if random.next() % 2 == 0 {
-            mend(kind, &mut data);
+            mend(kind, data);
         }
-        if let Err(panic) = std::panic::catch_unwind(|| disk_image(kind, &data)) {
-            std::fs::write(format!("crash-{kind}-{round}"), data)?;
-            std::panic::resume_unwind(panic);
-        }
-        if begun.elapsed() > slowest {
-            slowest = begun.elapsed();
-            if slowest > Duration::from_secs(10) {
-                std::fs::write(format!("slow-{kind}-{round}"), &data)?;
-                panic!("input {round} took {slowest:?}: it is in slow-{kind}-{round}");
-            }
-        }
-    }
-    Ok(())
+    };
+    crate::changing(kind.name(), || seeds(kind), change, |data| disk_image(kind, data))
 }
 
 /// Values that sizes, counts and offsets take to be absurd, or nearly right.
@@ -64,7 +34,7 @@ const VALUES: [u64; 14] =
     [0, 1, 2, 7, 9, 16, 21, 512, 4096, 65536, u32::MAX as u64, 1 << 31, i64::MAX as u64, u64::MAX];
 
 /// A few changes, most of them near the beginning, where headers and tables are.
-fn damage(data: &mut Vec<u8>, random: &mut Random) {
+pub(crate) fn damage(data: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.next() % 6 {
         let len = data.len();
         let range = [len, len.min(4096), len.min(512), len.min(300 << 10)][random.next() as usize % 4];
@@ -121,14 +91,6 @@ fn mend(kind: Kind, data: &mut [u8]) {
         }
         _ => {}
     }
-}
-
-fn write_seeds(kind: Kind, folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (i, seed) in seeds(kind)?.iter().enumerate() {
-        std::fs::write(folder.join(format!("seed-{i}")), seed)?;
-    }
-    Ok(())
 }
 
 /// Options of new images that differ in their structures, and whether all blocks are compressed.

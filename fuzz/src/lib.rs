@@ -3,12 +3,15 @@
 mod cpu;
 mod disk;
 mod state;
+mod vm;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use cpu::cpu_block;
 pub use disk::{disk_image, disk_image_without_fuzzer, seeds};
 pub use state::state_load;
+pub use vm::{vm_description, vm_description_without_fuzzer};
 
 /// A `machine.toml`.
 pub fn config_toml(data: &[u8]) {
@@ -49,11 +52,67 @@ pub fn without_fuzzer(target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) -> std
     Ok(())
 }
 
+/// Runs `target` without a fuzzer. `--seeds DIR` writes good inputs to begin with, `--seconds N` (10 without) changes such
+/// inputs at random for that long, the same way every time, and files are looked at one by one.
+///
+/// # Errors
+/// The host's, of files.
+///
+/// # Panics
+/// As the code under test does, the input is left in `crash-N`; and if an input takes more than ten seconds.
+pub fn changing(
+    name: &str,
+    seeds: impl Fn() -> std::io::Result<Vec<Vec<u8>>>,
+    change: impl Fn(&mut Vec<u8>, &mut Random),
+    target: impl Fn(&[u8]) + std::panic::RefUnwindSafe,
+) -> std::io::Result<()> {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let seconds = match (args.first().and_then(|a| a.to_str()), args.get(1)) {
+        (Some("--seeds"), Some(folder)) => return write_seeds(&seeds()?, Path::new(folder)),
+        (Some("--seconds"), Some(n)) => n.to_string_lossy().parse().unwrap_or(60),
+        (None, _) => 10,
+        _ => return without_fuzzer(target),
+    };
+    let seeds = seeds()?;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut random = Random(1);
+    let mut slowest = Duration::ZERO;
+    for round in 0.. {
+        let begun = Instant::now();
+        if begun >= end {
+            println!("{name}: {round} inputs of {} seeds, the slowest took {} ms", seeds.len(), slowest.as_millis());
+            return Ok(());
+        }
+        let mut data = seeds[random.next() as usize % seeds.len()].clone();
+        change(&mut data, &mut random);
+        if let Err(panic) = std::panic::catch_unwind(|| target(&data)) {
+            std::fs::write(format!("crash-{name}-{round}"), data)?;
+            std::panic::resume_unwind(panic);
+        }
+        if begun.elapsed() > slowest {
+            slowest = begun.elapsed();
+            if slowest > Duration::from_secs(10) {
+                std::fs::write(format!("slow-{name}-{round}"), &data)?;
+                panic!("input {round} took {slowest:?}: it is in slow-{name}-{round}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_seeds(seeds: &[Vec<u8>], folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (i, seed) in seeds.iter().enumerate() {
+        std::fs::write(folder.join(format!("seed-{i}")), seed)?;
+    }
+    Ok(())
+}
+
 /// Inputs of a run without a fuzzer.
 const ROUNDS: usize = 2000;
 
 /// xorshift64*.
-pub(crate) struct Random(pub(crate) u64);
+pub struct Random(u64);
 
 impl Random {
     pub(crate) fn next(&mut self) -> u64 {

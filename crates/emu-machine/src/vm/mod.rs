@@ -29,7 +29,7 @@ pub use export::{Exported, Target, export, file_name};
 pub use folder::{Disks, MACHINE, Made, make_folder};
 pub use foreign::{Drive, DriveKind, Firmware, Foreign, Network, Note, Product, Snapshot};
 pub use plan::{ChosenImage, Plan, PlannedDrive, plan};
-pub use probe::read_machine;
+pub use probe::{read_description, read_machine};
 
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Product};
 use super::hyperv::has_extension;
-use super::{VmError, decode, hyperv, libvirt, listing, ova, ovf, qemu, read_file, vmcx, vmx, xml};
+use super::{VmError, decode, hyperv, libvirt, listing, ova, ovf, qemu, read_file, snapshots, vmcx, vmx, xml};
 
 /// Reads the machine at `path`: a description, or a folder that holds one.
 ///
@@ -15,15 +15,26 @@ pub fn read_machine(path: &Path) -> Result<Foreign, VmError> {
     if path.is_dir() {
         return read_machine(&find_in_folder(path)?);
     }
-    let head = head(path)?;
-    if ova::is_archive(&head) {
+    if ova::is_archive(&head(path)?) {
         return read_xml(path, path, &ova::descriptor(path)?);
     }
-    if vmcx::is_storage(&head) || has_extension(path, "vmcx") {
-        let text = vmcx::to_xml(path, &read_file(path)?)?;
-        return read_xml(path, path, &text);
+    let bytes = read_file(path)?;
+    let mut machine = read_description(path, &bytes)?;
+    if machine.product == Product::VMware {
+        snapshots::read_vmsd(&mut machine)?;
     }
-    let text = decode(&read_file(path)?);
+    Ok(machine)
+}
+
+/// Reads the machine that the bytes of the file at `path` describe: no archive, and nothing of what lies beside it.
+///
+/// # Errors
+/// Any [`VmError`].
+pub fn read_description(path: &Path, bytes: &[u8]) -> Result<Foreign, VmError> {
+    if vmcx::is_storage(bytes) || has_extension(path, "vmcx") {
+        return read_xml(path, path, &vmcx::to_xml(path, bytes)?);
+    }
+    let text = decode(bytes);
     if text.trim_start().starts_with('<') {
         return read_xml(path, path, &text);
     }
@@ -31,7 +42,7 @@ pub fn read_machine(path: &Path) -> Result<Foreign, VmError> {
         return listing::read(path, &text);
     }
     if has_extension(path, "vmx") || looks_like_vmx(&text) {
-        return vmx::read(path);
+        return vmx::read(path, &text);
     }
     if qemu::is_command(&text) {
         return qemu::read(path, &text);

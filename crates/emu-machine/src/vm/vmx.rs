@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
+use super::VmError;
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Network, Product, mac_address};
 use super::lines::Lines;
 use super::own::rtc_text;
-use super::{VmError, decode, read_file, snapshots};
 use crate::config::RtcStart;
 
 /// Controllers with the number of their buses and of the places at each.
 const CONTROLLERS: &[(&str, u32, u32)] = &[("ide", 2, 2), ("sata", 4, 30), ("scsi", 4, 16), ("nvme", 4, 15)];
 
-/// Reads the machine that `path` describes.
-pub(super) fn read(path: &Path) -> Result<Foreign, VmError> {
-    let lines = Lines::parse(path, &decode(&read_file(path)?))?;
+/// Reads the machine that `text`, of the file at `path`, describes.
+pub(super) fn read(path: &Path, text: &str) -> Result<Foreign, VmError> {
+    let lines = Lines::parse(path, text)?;
     let mut m = Foreign::new(Product::VMware, path);
     if let Some(name) = lines.get("displayname") {
         m.name = name.into();
@@ -36,7 +36,6 @@ pub(super) fn read(path: &Path) -> Result<Foreign, VmError> {
     let settings = lines.keys().filter_map(|k| Some((k.strip_prefix("emu.")?.to_owned(), lines.get(k)?.to_owned())));
     m.settings = settings.collect();
     others(&lines, &mut m);
-    snapshots::read_vmsd(&mut m)?;
     Ok(m)
 }
 
@@ -216,7 +215,7 @@ uuid.bios = "56 4d 12 34"
     #[test]
     fn a_machine_of_workstation() {
         let dir = TempDir::new();
-        let m = read(&dir.file("nt.vmx", VMX.as_bytes())).unwrap();
+        let m = crate::vm::read_machine(&dir.file("nt.vmx", VMX.as_bytes())).unwrap();
         assert_eq!((m.name.as_str(), m.memory, m.cpus), ("Old \"NT\" box", Some(256 << 20), 2));
         let places: Vec<_> = m.drives.iter().map(|d| (d.place(), d.kind, d.image.is_some())).collect();
         use DriveKind::*;
@@ -241,7 +240,7 @@ uuid.bios = "56 4d 12 34"
         let dir = TempDir::new();
         for size in ["lots", "-1", "99999999999999999999"] {
             let file = dir.file("x.vmx", format!("memsize = \"{size}\"").as_bytes());
-            assert!(read(&file).unwrap_err().to_string().contains("megabytes"), "{size}");
+            assert!(crate::vm::read_machine(&file).unwrap_err().to_string().contains("megabytes"), "{size}");
         }
     }
 }

@@ -1,0 +1,144 @@
+//! Descriptions of machines in the products' forms: `.vmx`, OVF, Hyper-V's XML, `.vmcx` and listing, libvirt, QEMU.
+
+#[path = "../../crates/emu-machine/tests/common/vmcx.rs"]
+mod vmcx;
+
+use std::path::Path;
+
+use emu_machine::config::load_text;
+use emu_machine::vm::{ChosenImage, DriveKind, PlannedDrive, plan, read_description};
+
+use crate::Random;
+
+/// A description: an error, or a machine whose `machine.toml` is one that emu reads, whatever names and numbers it has.
+///
+/// # Panics
+/// If emu does not understand what it would write.
+pub fn vm_description(data: &[u8]) {
+    let Ok(machine) = read_description(Path::new("/none/machine"), data) else { return };
+    let plan = plan(machine);
+    let image = |_: usize, drive: &PlannedDrive| {
+        let mode = if drive.kind == DriveKind::Cd { "read" } else { "overlay" };
+        drive.source.clone().map(|path| ChosenImage { path, mode, anywhere: false })
+    };
+    let text = plan.toml(image);
+    if let Err(e) = load_text(&text) {
+        panic!("{e}: {text}");
+    }
+}
+
+/// [`vm_description`] without a fuzzer: see [`crate::changing`].
+///
+/// # Errors
+/// The host's, of files.
+///
+/// # Panics
+/// As the code under test does; the input is left in `crash-N`.
+pub fn vm_description_without_fuzzer() -> std::io::Result<()> {
+    crate::changing("vm_description", || Ok(seeds()), change, vm_description)
+}
+
+/// What makes a value strange in one of the forms, or in what emu writes.
+const STRANGE: [&str; 20] = [
+    "\"",
+    "'",
+    "\\",
+    "\n",
+    "|22",
+    "|0",
+    "&amp;",
+    "&#0;",
+    "<a>",
+    "]]>",
+    "../..",
+    "/etc/passwd",
+    "18446744073709551615",
+    "-1",
+    "1e999",
+    "\u{0}",
+    "\u{fffd}\u{10ffff}",
+    "=",
+    ",",
+    "TRUE",
+];
+
+/// Bytes of any kind, lines that come twice or in another order, and strange values.
+fn change(data: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..1 + random.next() % 4 {
+        let len = data.len().max(1);
+        match random.next() % 6 {
+            0 if !data.is_empty() => crate::disk::damage(data, random),
+            1 | 2 => {
+                let at = random.next() as usize % len;
+                let strange = STRANGE[random.next() as usize % STRANGE.len()].repeat(1 + (random.next() % 3) as usize);
+                let end = (at + random.next() as usize % 8).min(data.len());
+                data.splice(at.min(end)..end, strange.bytes());
+            }
+            3 => {
+                // A line somewhere else, or twice.
+                let mut lines: Vec<Vec<u8>> = data.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+                let (from, to) = (random.next() as usize % lines.len(), random.next() as usize % lines.len());
+                let line = lines[from].clone();
+                if random.next() % 2 == 0 {
+                    lines.remove(from);
+                }
+                lines.insert(to.min(lines.len()), line);
+                *data = lines.join(&b'\n');
+            }
+            4 => {
+                // A number becomes another.
+                let digits: Vec<usize> = (0..data.len()).filter(|i| data[*i].is_ascii_digit()).collect();
+                if let Some(at) = digits.get(random.next() as usize % digits.len().max(1)) {
+                    data[*at] = b'0' + (random.next() % 10) as u8;
+                }
+            }
+            _ => {
+                // A stretch of it comes twice.
+                let from = random.next() as usize % len;
+                let to = (from + random.next() as usize % 200).min(data.len());
+                let piece = data[from.min(to)..to].to_vec();
+                let at = random.next() as usize % len;
+                data.splice(at.min(data.len())..at.min(data.len()), piece);
+            }
+        }
+    }
+}
+
+/// The descriptions that the tests of `emu vm import` have, and a `.vmcx`.
+fn seeds() -> Vec<Vec<u8>> {
+    macro_rules! product {
+        ($name:literal) => {
+            include_bytes!(concat!("../../crates/emu-cli/tests/products/", $name)).to_vec()
+        };
+    }
+    vec![
+        product!("workstation.vmx"),
+        product!("ovftool.ovf"),
+        product!("virtualbox.ovf"),
+        product!("hyperv-2012r2.xml"),
+        product!("powershell.hyperv.json"),
+        product!("domain.xml"),
+        product!("qemu.sh"),
+        server_2016(),
+    ]
+}
+
+fn server_2016() -> Vec<u8> {
+    let mut w = vmcx::Writer::new();
+    let root = w.node(0, "configuration");
+    let properties = w.node(root, "properties");
+    w.string(properties, "name", "a & <b>");
+    w.string(properties, "notes", &"long ".repeat(600));
+    w.number(properties, "subtype", 1);
+    let settings = w.node(root, "settings");
+    let memory = w.node(settings, "memory");
+    let bank = w.node(memory, "bank");
+    w.number(bank, "size", 2048);
+    w.truth(bank, "dynamic_memory_enabled", true);
+    let scsi = w.node(root, "_d422512d-2bf2-4752-809d-7b82b5fcb1b4_");
+    let controller = w.node(scsi, "controller0");
+    let drive = w.node(controller, "drive0");
+    w.string(drive, "pathname", r"C:\VMs\web.vhdx");
+    w.string(drive, "type", "VHD");
+    w.finish()
+}
