@@ -26,9 +26,11 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Foreign, VmError> {
     let joined = text.replace("\\\r\n", " ").replace("\\\n", " ");
     let line =
         joined.lines().map(str::trim).find(|l| !l.starts_with('#') && l.split_whitespace().take(4).any(is_program));
-    let line = line.ok_or_else(|| VmError::invalid(path, "no line starts qemu-system-…"))?;
+    let nothing = || VmError::invalid(path, "no line starts qemu-system-…");
+    let line = line.ok_or_else(nothing)?;
     let words = words(line).map_err(|e| VmError::invalid(path, e))?;
-    let program = words.iter().position(|w| is_program(w)).unwrap_or(0);
+    // The line may have it behind a pipe, or within quotes.
+    let program = words.iter().position(|w| is_program(w)).ok_or_else(nothing)?;
     let mut m = Foreign::new(Product::Qemu, path);
     m.memory = Some(128 << 20);
     m.guest = words[program].rsplit("qemu-system-").next().unwrap_or_default().into();
@@ -314,6 +316,7 @@ mod tests {
         assert!(parse("qemu-system-i386 -hda 'x").unwrap_err().contains("not closed"));
         assert!(parse("qemu-system-arm -hda x").unwrap_err().contains("not x86"));
         assert!(parse("qemu-system-i386 -m").unwrap_err().contains("needs a value"));
+        assert!(parse("|x qemu-system-i386 -m 64").unwrap_err().contains("no line starts"));
         assert!(parse("qemu-system-i386 -m lots").unwrap_err().contains("-m lots"));
     }
 }
