@@ -327,11 +327,15 @@ impl Plan {
             origin: origin(f),
         };
         let text = toml::to_string(&file).unwrap_or_default(); // strings, lists and tables: nothing that TOML lacks
-        let notes: String =
-            self.notes.iter().map(|n| format!("# {}: {}\n", n.about, n.text.replace('\n', " "))).collect();
-        let head = format!("# Made from {} by emu vm import.\n", f.file.display());
+        let notes: String = self.notes.iter().map(|n| comment(&format!("{}: {}", n.about, n.text))).collect();
+        let head = comment(&format!("Made from {} by emu vm import.", f.file.display()));
         format!("{head}{notes}\n{text}")
     }
+}
+
+/// A line that is nothing but a comment, whatever a description's words are.
+fn comment(text: &str) -> String {
+    format!("# {}\n", text.replace(|c: char| c.is_control(), " "))
 }
 
 fn drive_table(image: Option<ChosenImage>) -> DriveTable {
@@ -429,5 +433,11 @@ mod tests {
             .unwrap();
         let left: Vec<_> = p.notes.iter().filter(|n| n.text.contains("left out")).map(|n| n.about.as_str()).collect();
         assert_eq!(left, ["ide1:0", "scsi0:4", "scsi0:5", "serial2"]);
+    }
+
+    #[test]
+    fn words_of_a_description_stay_in_their_comment() {
+        let text = comment("a\u{7f}b\nbios = \"x\"\r\u{0}");
+        assert_eq!(text, "# a b bios = \"x\"  \n");
     }
 }
