@@ -5,7 +5,7 @@
 //! again, until a device or an interrupt changes what it looks at. Nothing of that comes before the next deadline, and
 //! whatever reads as the present time says how long it reads the same ([`crate::bus::PortDevice::steady_until`]). So the
 //! clock moves on by as many whole rounds as fit, and the loop goes on there: the same ticks and the same state as if
-//! they had run. docs/adr/0025.
+//! they had run. docs/adr/0027.
 
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 

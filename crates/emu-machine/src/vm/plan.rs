@@ -100,6 +100,9 @@ fn take_settings(f: &mut Foreign, note: &mut impl FnMut(&str, String)) {
     if let Some(rtc) = f.settings.get("rtc") {
         f.rtc = Some(rtc.clone());
     }
+    if let Some(rtc) = f.rtc.take_if(|rtc| RtcStart::parse(rtc).is_err()) {
+        note("clock", format!("`{rtc}` is no time that emu knows: left out"));
+    }
 }
 
 fn choose_memory(f: &Foreign, note: &mut impl FnMut(&str, String)) -> u64 {
