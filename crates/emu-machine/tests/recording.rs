@@ -175,7 +175,7 @@ fn damage_is_found_wherever_it_is() {
         Recording::open(&bad).expect_err("refused").to_string()
     };
     let newer = [&bytes[..8], &[9, 0, 0, 0], &bytes[12..]].concat();
-    assert!(text(&newer).ends_with("bad.emurec is a recording of format 9; this emu reads format 2"));
+    assert!(text(&newer).contains("bad.emurec is a recording of format 9; this emu reads formats 1 to "));
     assert!(text(b"\x7FELF and so on").ends_with("is no recording of emu"));
     assert!(text(&[]).ends_with("is no recording of emu"));
     assert!(text(&bytes[..30]).contains("ends at byte 30, before the run begins"));

@@ -682,7 +682,7 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         let special = fast && !strays && table.is_ordinary(insn.code());
         let transit =
             special && last && exec.is_some_and(|exec| exec::hot::transit::lower(insn, b, |b| b.decoded(exec, insn)));
-        if !transit && !(special && exec::hot::lower(insn, b)) {
+        if !(transit || special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
         stale = match exec::hot::quiet(insn, &b.model) {

@@ -284,6 +284,7 @@ mod tests {
         cpu = "486,-fpu"
         hypervisor = "vmware"
         memory = "16M"
+        cpus = 2
         ticks-per-second = 33_000_000
         rtc = "1994-05-31"
         seed = 7
@@ -306,6 +307,7 @@ mod tests {
         }
         let c = load(&[FULL]).unwrap();
         assert_eq!((c.memory, c.rate.hz(), c.seed, c.boot.as_str()), (16 << 20, 33_000_000, 7, "ca"));
+        assert_eq!(c.cpus, 2);
         assert_eq!((c.cpu, c.hypervisor), (parse_cpu("486,-fpu").unwrap(), HypervisorKind::Vmware));
         assert_eq!(
             c.disks[0],
