@@ -5,8 +5,8 @@ use iced_x86::code_asm::*;
 
 use crate::{CODE, DATA, HOLE, Width, assembled};
 
-/// Where the loop's body starts: behind two MOV of 5 bytes and CLD.
-const BODY: i32 = CODE as i32 + 11;
+/// Where the loop's body starts: behind two MOV of 5 bytes, CLD and FNINIT.
+const BODY: i32 = CODE as i32 + 13;
 
 /// Assembles a loop's body.
 pub type Program = fn(&mut CodeAssembler) -> Result<(), IcedError>;
@@ -27,6 +27,7 @@ pub fn looped(width: Width, body: Program) -> Vec<u8> {
             a.mov(esi, DATA as i32 + 0x2000)?;
         }
         a.cld()?;
+        a.fninit()?;
         a.set_label(&mut again)?;
         body(a)?;
         a.jmp(again)
@@ -78,10 +79,11 @@ fn tlb_hit(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.mov(byte_ptr(esi + 20), dl)
 }
 
-/// Loads of pages 8 MiB apart, which share one place in the TLB: each walks the page tables.
+/// A load of a page whose translation was just dropped: it walks the page tables.
 fn tlb_miss(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.invlpg(byte_ptr(ebx))?;
     a.mov(eax, dword_ptr(ebx))?;
-    a.mov(eax, dword_ptr(ebx + 0x80_0000))
+    a.inc(ecx) // or it would be a poll, which is passed over
 }
 
 /// Flags that somebody reads: carry chains, conditions, and the whole register.
@@ -171,7 +173,8 @@ fn decoded_form(a: &mut CodeAssembler) -> Result<(), IcedError> {
 /// An access of a port that no device has.
 fn port(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.mov(edx, 0x2E0)?;
-    a.in_(al, dx)
+    a.in_(al, dx)?;
+    a.inc(ecx)
 }
 
 /// What a compiler makes of a small function with a frame, called in a loop: 32-bit code.
@@ -269,7 +272,7 @@ pub const LOOPS: [Loop; 21] = [
     flat("x87", x87),
     flat("sse2", sse2),
     flat("decoded form", decoded_form),
-    flat("empty loop", |_| Ok(())),
+    flat("poll", |_| Ok(())),
     flat("port", port),
     flat("compiled", compiled),
     Loop { name: "compiled, 64-bit", width: Width::Long, body: compiled_64 },

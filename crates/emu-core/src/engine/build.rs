@@ -9,6 +9,7 @@ use super::{ColdInsn, NONE, chain, front, polls};
 use crate::System;
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Model, Outcome, seg};
+use crate::exec::hot::Quiet;
 use crate::exec::{self, Exec};
 use crate::mem::{PAGE_SIZE, Target};
 use crate::profile::Event;
@@ -623,29 +624,33 @@ fn decode_i8086(model: &Model, bytes: &[u8], firmware: bool, insns: &mut [Instru
 }
 
 /// Which instructions set flags that nobody can see: a later one overwrites them, and nothing between can stop the chain.
-fn unseen_flags(insns: &[Instruction], model: &Model) -> [bool; MAX_INSNS] {
-    let mut unseen = [false; MAX_INSNS];
+/// With what each quiet one does to the flags.
+fn unseen_flags(insns: &[Instruction], model: &Model) -> [(bool, Option<Quiet>); MAX_INSNS] {
+    let mut all = [(false, None); MAX_INSNS];
     let mut live = u32::MAX;
     for (i, insn) in insns.iter().enumerate().rev() {
-        match exec::hot::quiet(insn, model) {
+        let quiet = exec::hot::quiet(insn, model);
+        let mut unseen = false;
+        match quiet {
             Some(q) => {
-                unseen[i] = q.changes != 0 && live & q.changes == 0;
+                unseen = q.changes != 0 && live & q.changes == 0;
                 live = live & !q.replaces | q.reads;
             }
             None => live = u32::MAX,
         }
+        all[i] = (unseen, quiet);
     }
-    unseen
+    all
 }
 
 /// Lowers what was decoded.
 pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
     let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH);
-    let unseen = if fast { unseen_flags(insns, &b.model) } else { [false; MAX_INSNS] };
+    let flags = if fast { unseen_flags(insns, &b.model) } else { [(false, None); MAX_INSNS] };
     let (mut at, mut stale, mut i) = (0, 0, 0);
     while let Some(insn) = insns.get(i) {
         b.offset = at as u16;
-        b.flags_needed = !unseen[i];
+        b.flags_needed = !flags[i].0;
         b.place(at);
         b.mark_stale(stale != 0);
         if insn.code() == Code::INVALID {
@@ -685,10 +690,12 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         if !(transit || special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
-        stale = match exec::hot::quiet(insn, &b.model) {
-            Some(q) if unseen[i] => stale | q.changes,
-            Some(q) => stale & !q.replaces,
-            None => stale & !insn.rflags_modified(),
+        stale = match flags[i] {
+            (true, Some(q)) => stale | q.changes,
+            (false, Some(q)) => stale & !q.replaces,
+            // Nothing is stale where no flags are left away.
+            (_, None) if !fast => 0,
+            (_, None) => stale & !insn.rflags_modified(),
         };
         (at, i) = (at + insn.len(), i + 1);
     }

@@ -42,6 +42,15 @@ fn then<A: Step, E: End>(sys: &mut System, op: OpRef) {
 pub(crate) struct Fusions {
     /// Sorted by the addresses of the first and the second.
     all: Vec<(usize, usize, Handler)>,
+    /// Places in `all`, more by one, hashed; 0 is none. Decoding asks for each op.
+    index: Box<[u16; SLOTS]>,
+}
+
+/// Four times as many as there are pairs, so that nearly every answer needs one look.
+const SLOTS: usize = 1 << 13;
+
+fn slot(first: usize, second: usize) -> usize {
+    (first ^ second.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize) >> (usize::BITS - 13)
 }
 
 fn address(run: Handler) -> usize {
@@ -75,7 +84,7 @@ macro_rules! ends {
 impl Fusions {
     /// The table of all of them.
     pub(crate) fn new() -> Fusions {
-        let mut all = Fusions { all: Vec::new() };
+        let mut all = Fusions { all: Vec::new(), index: Box::new([0; SLOTS]) };
         all.registers::<u32>();
         all.registers::<u64>();
         all.registers::<u16>();
@@ -93,15 +102,30 @@ impl Fusions {
         all.bytes::<A16, Ip16>();
         all.bytes::<A32B, Ip32>();
         all.bytes::<A64B, Ip64>();
-        all.all.sort_unstable_by_key(|e| (e.0, e.1));
+        all.all.sort_by_key(|e| (e.0, e.1));
+        all.all.dedup_by_key(|e| (e.0, e.1));
+        assert!(all.all.len() < SLOTS / 2, "the index has room");
+        for (i, e) in all.all.iter().enumerate() {
+            let mut at = slot(e.0, e.1);
+            while all.index[at] != 0 {
+                at = (at + 1) % SLOTS;
+            }
+            all.index[at] = i as u16 + 1;
+        }
         all
     }
 
     /// What does `first` and then `second`, where they stand one behind the other.
     pub(crate) fn of(&self, first: Handler, second: Handler) -> Option<Handler> {
-        let key = (address(first), address(second));
-        let at = self.all.binary_search_by_key(&key, |e| (e.0, e.1)).ok()?;
-        Some(self.all[at].2)
+        let (first, second) = (address(first), address(second));
+        let mut at = slot(first, second);
+        loop {
+            let entry = &self.all[usize::from(self.index[at].checked_sub(1)?)];
+            if (entry.0, entry.1) == (first, second) {
+                return Some(entry.2);
+            }
+            at = (at + 1) % SLOTS;
+        }
     }
 
     /// The handlers themselves.

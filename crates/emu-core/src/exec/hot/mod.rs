@@ -49,6 +49,7 @@ pub(crate) fn lower_pair(first: &Instruction, second: &Instruction, b: &mut Buil
 
 /// What an instruction at or right behind which nothing can stop the chain does to the flags, as the decoder's
 /// [`RflagsBits`].
+#[derive(Clone, Copy)]
 pub(crate) struct Quiet {
     /// Reads these.
     pub(crate) reads: u32,
