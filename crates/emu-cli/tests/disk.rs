@@ -352,6 +352,27 @@ fn a_killed_conversion_goes_on() {
     }
 }
 
+/// A streamOptimized image is written in one go: what was killed is not offered to go on with, and is not taken for whole.
+#[test]
+fn a_killed_conversion_to_a_stream_begins_anew() {
+    let dir = TempDir::new("stream");
+    let (raw, image) = (noise(&dir), dir.path("s.vmdk"));
+    let args = ["convert", &raw, &image, "-o", "subformat=streamOptimized", "--note-every", "64K"];
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_emu")).arg("disk").args(args).stdin(Stdio::null()).spawn().expect("emu runs");
+    while std::fs::metadata(&image).map_or(0, |m| m.len()) < 1 << 20 {
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(dir.names(), ["r.img", "s.vmdk"], "a note that nobody can use");
+    let resumed = fails(2, &[&args[..], &["--resume"]].concat());
+    assert!(resumed.ends_with("no conversion into it can go on: start anew with --force"), "{resumed}");
+    assert!(fails(3, &["info", &image]).ends_with("is missing: is it truncated?"));
+    ok(&[&args[..], &["--force"]].concat());
+    assert_eq!(ok(&["compare", "-s", &raw, &image]), "Images are identical.\n");
+}
+
 /// A source or a target that is not what it was: nothing is put together of two.
 #[test]
 fn a_conversion_goes_on_only_with_the_same_disks() {
@@ -361,6 +382,7 @@ fn a_conversion_goes_on_only_with_the_same_disks() {
     let args = ["convert", &raw, &image, "--note-every", "1M"];
     let resume = [&args[..], &["--resume"]].concat();
     killed(&args, &image);
+    assert!(fails(2, &args).ends_with("--force replaces it, --resume goes on with its interrupted conversion"));
     // The target is written to.
     let bytes = std::fs::read(&image).unwrap();
     let mut other = bytes.clone();

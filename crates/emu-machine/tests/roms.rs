@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use emu_core::cpu::Activity;
 use emu_core::{Input, Key, Output, Stop, Ticks};
 use emu_machine::Machine;
-use emu_machine::config::{KernelConfig, MachineConfig};
+use emu_machine::config::{HypervisorKind, KernelConfig, MachineConfig};
 use emu_machine::host::Frame;
 
 /// Guest time, in ticks, after which a program that has not ended is stuck.
@@ -67,6 +67,38 @@ fn press(m: &mut Machine, told: &mut Told, key: Key) {
         let after = m.system.now().after(10_000_000);
         run_until(m, told, |m, _| m.system.now() >= after);
     }
+}
+
+/// The pointer's places come to a guest that asks the backdoor for them, and only on a machine that has it.
+#[test]
+fn a_guest_drives_vmwares_absolute_pointer() {
+    let rom = test_roms::roms::pointer();
+    let config = |hypervisor| MachineConfig {
+        demo: Some(rom.floppy()),
+        boot: "a".into(),
+        hypervisor,
+        ..MachineConfig::default()
+    };
+    let mut m = Machine::new(config(HypervisorKind::Vmware)).unwrap();
+    let mut told = Told::default();
+    run_until(&mut m, &mut told, |_, told| told.printed == rom.output);
+    // To the right edge by more than there is, back and up, and a click.
+    for (dx, dy, dz, buttons) in [(2000, 0, 0, 0), (-100, 10, -1, 0), (0, 0, 0, 5)] {
+        m.system.input(&Input::Mouse { dx, dy, dz, buttons });
+    }
+    run_until(&mut m, &mut told, |_, _| false);
+    let packets = [
+        "00000000\n0000FFFF\n00008000\n00000000\n",
+        "00000000\n0000E6FF\n00007D80\nFFFFFFFF\n",
+        "00000028\n0000E6FF\n00007D80\n00000000\n",
+    ];
+    assert_eq!(packets.len() as u32, test_roms::roms::POINTER_MOVES);
+    assert_eq!(told, Told { printed: rom.output.clone() + &packets.concat(), exit: Some(rom.exit.into()), off: false });
+
+    let mut m = Machine::new(config(HypervisorKind::None)).unwrap();
+    let mut told = Told::default();
+    run_until(&mut m, &mut told, |_, _| false);
+    assert_eq!(told, Told { printed: "none\n".into(), exit: Some(rom.exit.into()), off: false });
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Failure> {
     let options = Options { snapshot: args.snapshot.clone(), ..args.open.options(false) };
     let mut source = Disk::open(&args.source, &options).map_err(failure)?;
     let mut note = Note::new(args);
-    let from = if args.resume { note.position()? } else { 0 };
+    let from = if args.resume { note.position(args)? } else { 0 };
     if !args.resume {
         if let Some(size) = args.size.filter(|s| *s < source.size()) {
             let text = format!("{size} bytes are fewer than the disk has ({}): nothing is cut off", source.size());
@@ -43,7 +43,8 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<u8, Failure> {
 fn make(args: &ConvertArgs, kind: Kind, size: u64) -> Result<(), Failure> {
     if args.target.exists() {
         if !args.force {
-            return Err(Failure::usage(format!("{} is there already; --force replaces it", args.target.display())));
+            let or = if Note::new(args).is_there() { ", --resume goes on with its interrupted conversion" } else { "" };
+            return Err(Failure::usage(format!("{} is there already; --force replaces it{or}", args.target.display())));
         }
         if same_file(&args.source, &args.target) {
             return Err(Failure::usage("source and target are the same file"));

@@ -35,7 +35,12 @@ impl Note {
     }
 
     /// Where an interrupted conversion stands.
-    pub(super) fn position(&mut self) -> Result<u64, Failure> {
+    pub(super) fn position(&mut self, args: &ConvertArgs) -> Result<u64, Failure> {
+        if args.options.iter().flatten().any(|(key, value)| key == "subformat" && value == "streamOptimized") {
+            let text = "a streamOptimized image is written in one go, so that no conversion into it can go on: start anew \
+                        with --force";
+            return Err(Failure::usage(format!("{}: {text}", args.target.display())));
+        }
         let bad = |why: &str| Failure::usage(format!("{}: {why}", self.path.display()));
         let text = std::fs::read(&self.path).map_err(|_| bad("there is no interrupted conversion to go on with"))?;
         let mut note: Value = serde_json::from_slice(&text).map_err(|_| bad("it is not a note of a conversion"))?;
@@ -48,9 +53,15 @@ impl Note {
         Ok(at)
     }
 
+    /// Whether an earlier conversion left one.
+    pub(super) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     /// Writes where the conversion stands, if that is worth it by now.
     pub(super) fn maybe(&mut self, target: &mut Disk, done: u64) -> Result<(), ImageError> {
-        if done - self.at < self.every.0 || self.when.elapsed() < self.every.1 {
+        let too_soon = done - self.at < self.every.0 || self.when.elapsed() < self.every.1;
+        if too_soon || target.is_written_once() {
             return Ok(());
         }
         target.sync()?;

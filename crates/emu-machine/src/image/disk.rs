@@ -125,6 +125,12 @@ impl Disk {
         self.layers[0].block()
     }
 
+    /// Whether it takes each block once, in order, so that writing it can't go on after an interruption: streamOptimized.
+    #[must_use]
+    pub fn is_written_once(&self) -> bool {
+        self.layers[0].only_packed()
+    }
+
     pub(crate) fn top(&mut self) -> &mut dyn Format {
         &mut *self.layers[0]
     }

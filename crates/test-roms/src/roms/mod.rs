@@ -7,12 +7,16 @@ mod desk;
 mod irq;
 mod modules;
 mod paging;
+mod pointer;
 mod smc;
+mod writer;
 
 pub use bugs::{Bug, FOUND, MAGIC, STRUCTURE, bugs};
 pub use desk::desk_floppy;
 use iced_x86::code_asm::*;
 pub use modules::modules_kernel;
+pub use pointer::{POINTER_MOVES, POINTER_READY, pointer};
+pub use writer::{writer_floppy, written};
 
 use crate::asm::{Emit, IcedError};
 use crate::floppy::{FLOPPY_BYTES, boot_sector};
