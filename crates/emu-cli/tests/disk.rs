@@ -356,11 +356,18 @@ fn a_killed_conversion_goes_on() {
 #[test]
 fn a_killed_conversion_to_a_stream_begins_anew() {
     let dir = TempDir::new("stream");
-    let (raw, image) = (noise(&dir), dir.path("s.vmdk"));
+    let mut random = 1u32;
+    let mut byte = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 24) as u8
+    };
+    let bytes: Vec<u8> = (0..24 << 20).map(|_| byte()).collect();
+    let (raw, image) = (dir.file("r.img", &bytes), dir.path("s.vmdk"));
     let args = ["convert", &raw, &image, "-o", "subformat=streamOptimized", "--note-every", "64K"];
     let mut child =
         Command::new(env!("CARGO_BIN_EXE_emu")).arg("disk").args(args).stdin(Stdio::null()).spawn().expect("emu runs");
     while std::fs::metadata(&image).map_or(0, |m| m.len()) < 1 << 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
         std::thread::sleep(std::time::Duration::from_micros(300));
     }
     child.kill().unwrap();
