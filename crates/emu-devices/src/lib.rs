@@ -3,6 +3,7 @@
 pub mod apic;
 pub mod ata;
 pub mod debug_ports;
+pub mod edu;
 pub mod fdc;
 pub mod ferr;
 pub mod firmware;
@@ -25,3 +26,4 @@ pub mod port61;
 pub mod port92;
 pub mod vga;
 pub mod vmware;
+pub mod vtd;

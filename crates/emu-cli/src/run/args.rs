@@ -6,7 +6,7 @@ use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use emu_core::ClockRate;
 use emu_core::cpu::Model;
 use emu_core::timeline::TimelineSettings;
-use emu_machine::config::{HypervisorKind, RtcStart, SerialTarget, parse_cpu, parse_size};
+use emu_machine::config::{Devices, HypervisorKind, RtcStart, SerialTarget, parse_cpu, parse_size};
 use emu_machine::host::Action;
 use emu_machine::image::ImageSpec;
 use emu_machine::keys::parse_keys;
@@ -80,6 +80,10 @@ fn hypervisor(text: &str) -> Result<HypervisorKind, String> {
     HypervisorKind::parse(text).map_err(|e| e.to_string())
 }
 
+fn devices(text: &str) -> Result<Devices, String> {
+    Devices::parse(text).map_err(|e| e.to_string())
+}
+
 fn rtc(text: &str) -> Result<RtcStart, String> {
     if text == "now" {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -149,6 +153,9 @@ pub(crate) struct RunArgs {
     /// What the guest finds that looks for a hypervisor: none, vmware or hyper-v
     #[arg(long, value_parser = hypervisor, value_name = "KIND")]
     pub(crate) hypervisor: Option<HypervisorKind>,
+    /// A device beside the board's own: intel-iommu, edu
+    #[arg(long, value_parser = devices, value_name = "NAME")]
+    pub(crate) device: Vec<Devices>,
     /// What the clock shows at the start: 1994-05-31T12:00:00, or now
     #[arg(long, value_parser = rtc, value_name = "DATE")]
     pub(crate) rtc: Option<RtcStart>,
@@ -254,6 +261,9 @@ impl RunArgs {
             ("--module", !self.module.is_empty()),
             ("--mem", self.mem.is_some()),
             ("--cpu", self.cpu.is_some()),
+            ("--cpus", self.cpus.is_some()),
+            ("--hypervisor", self.hypervisor.is_some()),
+            ("--device", !self.device.is_empty()),
             ("--rtc", self.rtc.is_some()),
             ("--ticks-per-second", self.ticks_per_second.is_some()),
             ("--seed", self.seed.is_some()),

@@ -83,6 +83,7 @@ fn apply(args: &RunArgs, c: &mut MachineConfig) {
     set(&mut c.cpu, &args.cpu);
     set(&mut c.cpus, &args.cpus);
     set(&mut c.hypervisor, &args.hypervisor);
+    c.devices = args.device.iter().fold(c.devices, |all, d| all.with(*d));
     set(&mut c.rtc, &args.rtc);
     set(&mut c.rate, &args.ticks_per_second);
     set(&mut c.seed, &args.seed);
@@ -210,7 +211,11 @@ pub(crate) fn describe_machine(c: &MachineConfig) -> String {
     let cpu = MODELS.iter().find(|(_, kind)| *kind == c.cpu.kind).map_or("", |(name, _)| *name);
     let firmware = c.bios.as_ref().map(|b| format!(", firmware {}", b.display())).unwrap_or_default();
     let count = if c.cpus > 1 { format!("{} CPUs ", c.cpus) } else { String::new() };
-    format!("PC with {count}{cpu} and {}{firmware}", describe_size(c.memory))
+    let devices = match c.devices.text().replace(',', ", ") {
+        none if none.is_empty() => none,
+        names => format!(", {names}"),
+    };
+    format!("PC with {count}{cpu} and {}{firmware}{devices}", describe_size(c.memory))
 }
 
 fn describe_size(bytes: u64) -> String {

@@ -7,9 +7,10 @@ use emu_core::cpu::{Cpu, Model, seg};
 use emu_core::{Output, Stop};
 use emu_devices::fw_cfg::FwCfg;
 use emu_machine::Machine;
-use emu_machine::config::{KernelConfig, MAX_CPUS, MachineConfig};
+use emu_machine::config::{Devices, KernelConfig, MAX_CPUS, MachineConfig};
 
 use super::lines::checks;
+use super::qemu_pci::QemuPci;
 use super::testdev::TestDevice;
 use super::{ProgramReport, in_words, unittests};
 use crate::report::{Row, Tally, keep_first};
@@ -30,6 +31,7 @@ pub(crate) struct Kernel {
     pub(crate) model: Model,
     pub(crate) memory: u64,
     pub(crate) cpus: u64,
+    pub(crate) devices: Devices,
     pub(crate) seconds: u64,
 }
 
@@ -43,6 +45,7 @@ impl Kernel {
             model: Model::new(Kind::X64V3),
             memory: 128 << 20,
             cpus: 1,
+            devices: Devices::default(),
             seconds: 90,
         }
     }
@@ -84,6 +87,7 @@ pub(crate) fn run(
     let config = MachineConfig {
         cpu: model,
         cpus,
+        devices: kernel.devices,
         memory: kernel.memory,
         kernel: Some(KernelConfig {
             image: kernel.file.clone(),
@@ -101,6 +105,7 @@ pub(crate) fn run(
     })?;
     let fw_cfg = machine.system.bus.add(Box::new(FwCfg::new(kernel.memory, cpus.into())));
     machine.system.bus.map_ports(fw_cfg, 0x510, 2, 0, 2);
+    QemuPci::install(&mut machine.system);
     TestDevice::install(&mut machine.system);
     // Guest time: a test ends at the same instruction on every host.
     let ticks = machine.rate().hz().saturating_mul(seconds.unwrap_or(kernel.seconds));

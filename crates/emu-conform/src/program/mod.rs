@@ -3,6 +3,7 @@
 mod bench;
 pub(crate) mod kernel;
 mod lines;
+mod qemu_pci;
 pub(crate) mod rom;
 mod testdev;
 mod unittests;

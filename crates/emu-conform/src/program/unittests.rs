@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use emu_core::cpu::Model;
 use emu_core::cpu::model::{FEATURES, Feature, Kind};
+use emu_machine::config::Devices;
 
 use super::Kernel;
 use crate::suite::{SuiteError, reason};
@@ -116,11 +117,17 @@ fn kernel(path: &Path, folder: &Path, section: &Section) -> Result<Kernel, Suite
                 kernel.memory = memory(&size).ok_or_else(|| wrong(format!("-m {size} is no size")))?;
             }
             "-smp" => kernel.cpus = options.next().and_then(|n| n.split(',').next()?.parse().ok()).unwrap_or(1),
+            "-device" => kernel.devices = kernel.devices.with(device(&options.next().unwrap_or_default())),
             "-cpu" => kernel.model = cpu(&options.next().unwrap_or_default()),
             _ => {}
         }
     }
     Ok(kernel)
+}
+
+/// A device of the list's, if emu has it; what is said of it beyond its name is how emu's is anyway, or changes nothing.
+fn device(text: &str) -> Devices {
+    text.split(',').next().and_then(|name| Devices::parse(name).ok()).unwrap_or_default()
 }
 
 /// A size in MiB, or with a unit.
@@ -166,6 +173,7 @@ mod tests {
     fn lists_read_as_their_own_runner_does() {
         let text = "# comment\n[a]\nfile = a.flat\nsmp = 2\nqemu_params = -cpu max,-umip,+x2apic -m 2048 -append 'x \"y\"'\n\
                     timeout = 7\n\n[b]\nfile = b.flat\ntest_args = \"one two\"\narch = i386\n\
+                    qemu_params = -device edu,dma_mask=1 -device pci-testdev -device intel-iommu,eim=off\n\
                     [c]\nfile = a.flat\ntest_args = \"\"\"\n one\n two\n\"\"\"\n";
         let path = Path::new("folder/unittests.cfg");
         let list: Vec<Kernel> =
@@ -175,6 +183,7 @@ mod tests {
         assert_eq!((a.arguments.as_str(), a.model.has(Feature::Umip)), ("x \"y\"", false));
         assert!(a.model.has(Feature::Pks) && !a.model.has(Feature::Hypervisor));
         assert_eq!((list[1].arguments.as_str(), list[1].seconds), ("one two", TIMEOUT));
+        assert_eq!((list[0].devices, list[1].devices.text().as_str()), (Devices::default(), "intel-iommu,edu"));
         assert_eq!(list[2].arguments, "one two");
         for bad in ["key = 1", "[a\n", "[a]\nwhat\n", "[a]\nfile=x\ntest_args=\"\"\"\n"] {
             assert!(sections(path, bad).is_err(), "{bad}");

@@ -5,6 +5,7 @@ use core::any::Any;
 use super::hypervisor::HypervisorInterface;
 use super::lines::{Effects, Wire};
 use super::pci::PciFunction;
+use super::remap::{InterruptMessage, RemappingUnit};
 use super::{CpuSignal, DeviceId, Output, Remap};
 use crate::block::BlockBackend;
 use crate::input::Input;
@@ -47,6 +48,10 @@ pub trait Device: DynState + Any + Send {
     }
     /// Has a hypervisor's interface to its guests.
     fn hypervisor(&mut self) -> Option<&mut dyn HypervisorInterface> {
+        None
+    }
+    /// Says where accesses and interrupts of others go.
+    fn remapping_unit(&mut self) -> Option<&mut dyn RemappingUnit> {
         None
     }
     /// Has its bytes moved by a DMA controller.
@@ -144,6 +149,10 @@ pub enum Ack {
 pub trait InterruptController {
     /// The CPU `cpu` acknowledges an interrupt.
     fn acknowledge(&mut self, cx: &mut DevCx<'_>, cpu: u8) -> Ack;
+    /// An interrupt message has come over the bus.
+    fn message(&mut self, cx: &mut DevCx<'_>, message: InterruptMessage) {
+        let _ = (cx, message);
+    }
     /// The task priority class (CR8) of `cpu`, 0 to 15.
     fn task_priority(&mut self, cpu: u8) -> Option<u8> {
         let _ = cpu;
@@ -223,6 +232,8 @@ pub struct DevCx<'a> {
     pub(super) images: &'a mut Vec<Option<Box<dyn BlockBackend>>>,
     pub(super) sched: &'a mut Scheduler,
     pub(super) effects: &'a mut Effects,
+    /// The machine's remapping unit, if that is another device than the one that is called.
+    pub(super) unit: Option<(DeviceId, &'a mut dyn Device)>,
 }
 
 impl DevCx<'_> {

@@ -5,6 +5,7 @@ use core::any::Any;
 use super::device::{Ack, DevCx, Device, DmaKind};
 use super::lines::{Effects, Lines, Sink, Wire};
 use super::map::{MmioMap, MmioRange, PortMap, PortRange};
+use super::remap::{Posted, with_unit};
 use super::{CpuSignal, DeviceId, Output, PciAddress, Remap};
 use crate::block::BlockBackend;
 use crate::input::Input;
@@ -59,6 +60,8 @@ pub struct Bus {
     /// Interrupt controllers in the order in which they answer an acknowledge cycle.
     intack: Vec<DeviceId>,
     dmac: Option<DeviceId>,
+    /// The remapping unit, and the function as which the DMA controller accesses memory.
+    unit: Option<(DeviceId, PciAddress)>,
     /// The device with a hypervisor's interface, and its port that sees the CPU's registers.
     pub(super) hypervisor: Option<DeviceId>,
     pub(super) backdoor_port: Option<u16>,
@@ -100,6 +103,7 @@ impl Bus {
             pci: Vec::new(),
             intack: Vec::new(),
             dmac: None,
+            unit: None,
             hypervisor: None,
             backdoor_port: None,
             dma_clients: [None; 8],
@@ -188,6 +192,11 @@ impl Bus {
     /// Names the DMA controller.
     pub fn set_dma_controller(&mut self, device: DeviceId) {
         self.dmac = Some(device);
+    }
+
+    /// Names the remapping unit, and the function as which the DMA controller accesses memory.
+    pub fn set_remapping_unit(&mut self, device: DeviceId, dma_controller: PciAddress) {
+        self.unit = Some((device, dma_controller));
     }
 
     /// Puts `device` at DMA channel `channel` (0 to 7).
@@ -318,7 +327,7 @@ impl Bus {
         if self.effects.wires.iter().all(|&(wire, level)| self.lines.is_at(wire, level)) {
             self.effects.wires.clear();
         }
-        if !self.effects.wires.is_empty() || !self.effects.signals.is_empty() || !self.effects.dma_kicks.is_empty() {
+        if !self.effects.rings_nobody() {
             self.ripple(mem, now);
         }
         if !self.effects.remaps.is_empty() {
@@ -336,8 +345,12 @@ impl Bus {
     ) -> R {
         let (sched, effects, images) = (&mut self.sched, &mut self.effects, &mut self.images);
         let before = sched.next_deadline();
-        let mut cx = DevCx { now, rate: self.rate, mem, me: id, sched, effects, images };
-        let result = f(&mut *self.devices[id.0 as usize], &mut cx);
+        let (device, unit) = match self.unit {
+            None => (&mut *self.devices[id.0 as usize], None),
+            Some((unit, _)) => with_unit(&mut self.devices, id, unit),
+        };
+        let mut cx = DevCx { now, rate: self.rate, mem, me: id, sched, effects, images, unit };
+        let result = f(device, &mut cx);
         if self.sched.next_deadline() < before {
             self.attention = true;
         }
@@ -554,7 +567,7 @@ impl Bus {
     /// Carries wire changes and signals to where they lead, and what those ask for in turn.
     fn ripple(&mut self, mem: &mut PhysMem, now: Ticks) {
         for _ in 0..MAX_RIPPLES {
-            if self.effects.wires.is_empty() && self.effects.signals.is_empty() && self.effects.dma_kicks.is_empty() {
+            if self.effects.rings_nobody() {
                 return;
             }
             for (wire, level) in core::mem::take(&mut self.effects.wires) {
@@ -564,8 +577,24 @@ impl Bus {
             }
             core::mem::take(&mut self.effects.signals).into_iter().for_each(|s| self.take_signal(s));
             core::mem::take(&mut self.effects.dma_kicks).into_iter().for_each(|c| self.run_dma(mem, now, c));
+            core::mem::take(&mut self.effects.messages).into_iter().for_each(|m| self.take_message(mem, now, m));
         }
         self.effects.wires.clear();
+        self.effects.messages.clear();
+    }
+
+    /// Takes an interrupt message to the local APICs, past the remapping unit.
+    fn take_message(&mut self, mem: &mut PhysMem, now: Ticks, posted: Posted) {
+        let Some(&apic) = self.intack.first() else { return };
+        self.call_raw(mem, now, apic, |d, cx| {
+            let message = match posted.source {
+                None => Some(posted.message),
+                source => cx.remapped(source, posted.message),
+            };
+            if let (Some(message), Some(apic)) = (message, d.interrupt_controller()) {
+                apic.message(cx, message);
+            }
+        });
     }
 
     fn drive(&mut self, mem: &mut PhysMem, now: Ticks, sink: Sink, level: bool) {
@@ -616,6 +645,7 @@ impl Bus {
     fn run_dma(&mut self, mem: &mut PhysMem, now: Ticks, channel: u8) {
         let c = channel as usize & 7;
         let (Some(dmac), Some(client)) = (self.dmac, self.dma_clients[c]) else { return };
+        let source = self.unit.map(|unit| unit.1);
         for _ in 0..DMA_BURST {
             if !self.dma_levels[c] {
                 return;
@@ -628,11 +658,17 @@ impl Bus {
                 match cycle.kind {
                     DmaKind::ToMemory => {
                         let value = device.dma_read(cx).to_le_bytes();
-                        cx.mem.write(cycle.address, &value[..bytes]);
+                        match source {
+                            Some(source) => _ = cx.dma_write(source, cycle.address, &value[..bytes]),
+                            None => cx.mem.write(cycle.address, &value[..bytes]),
+                        }
                     }
                     DmaKind::FromMemory => {
                         let mut value = [0; 2];
-                        cx.mem.read(cycle.address, &mut value[..bytes]);
+                        match source {
+                            Some(source) => _ = cx.dma_read(source, cycle.address, &mut value[..bytes]),
+                            None => cx.mem.read(cycle.address, &mut value[..bytes]),
+                        }
                         device.dma_write(cx, u16::from_le_bytes(value));
                     }
                     // The device sees its DACK#, and moves on as for a read; the byte goes nowhere.

@@ -1,5 +1,6 @@
 //! Wires between chips. A wire has one driver and a level; a sink sees the OR of all wires that lead to it.
 
+use super::remap::Posted;
 use super::{CpuSignal, DeviceId, Output, PciAddress, Remap};
 use crate::state::{State, StateError, StateReader, StateWriter};
 use crate::time::Ticks;
@@ -49,6 +50,7 @@ pub(super) struct Effects {
     pub(super) signals: Vec<CpuSignal>,
     pub(super) remaps: Vec<(DeviceId, Remap)>,
     pub(super) dma_kicks: Vec<u8>,
+    pub(super) messages: Vec<Posted>,
     pub(super) output: Vec<(Ticks, Output)>,
     /// The output ends the run: the chain must not go on behind the present instruction.
     pub(super) ends: bool,
@@ -59,7 +61,13 @@ impl Effects {
     /// Whether nothing waits to be carried out.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.wires.len() | self.signals.len() | self.remaps.len() | self.dma_kicks.len() == 0
+        self.wires.len() | self.signals.len() | self.remaps.len() | self.dma_kicks.len() | self.messages.len() == 0
+    }
+
+    /// Whether nothing waits that goes to a chip or a CPU.
+    #[inline]
+    pub(super) fn rings_nobody(&self) -> bool {
+        self.wires.len() | self.signals.len() | self.dma_kicks.len() | self.messages.len() == 0
     }
 
     pub(super) fn set_wire(&mut self, wire: Wire, level: bool) {

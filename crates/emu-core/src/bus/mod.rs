@@ -6,6 +6,7 @@ pub mod hypervisor;
 mod lines;
 mod map;
 mod pci;
+mod remap;
 pub mod rig;
 
 pub use device::{
@@ -16,6 +17,7 @@ pub use dispatch::{Bus, CpuLines};
 pub use hypervisor::{BackdoorRegs, HypervisorInterface};
 pub use lines::{Sink, Wire};
 pub use pci::{PciAddress, PciFunction};
+pub use remap::{InterruptMessage, RemappingUnit};
 
 /// A device's number on its board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

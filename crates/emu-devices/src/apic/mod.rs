@@ -16,7 +16,9 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
-use emu_core::bus::{Ack, CpuSignal, DevCx, Device, DeviceId, InputPins, InterruptController, MmioDevice, Remap, Wire};
+use emu_core::bus::{
+    Ack, CpuSignal, DevCx, Device, DeviceId, InputPins, InterruptController, InterruptMessage, MmioDevice, Remap, Wire,
+};
 use emu_core::state::{State, StateError, StateReader, StateWriter};
 use emu_core::{Bus, PhysMem, Ticks};
 
@@ -50,12 +52,14 @@ pub struct ApicConfig {
     /// Whether the boot CPU comes out of reset in virtual wire mode (LINT0 = ExtINT, LINT1 = NMI, both open), as
     /// firmware leaves it, rather than masked. Direct boot and several BIOSes rely on it.
     pub virtual_wire: bool,
+    /// Whether the I/O APIC's entries can have the format for a remapping unit: their upper halves are all there.
+    pub remappable: bool,
 }
 
 impl Default for ApicConfig {
     /// 100 MHz, id 0, virtual wire mode.
     fn default() -> Self {
-        ApicConfig { bus_hz: 100_000_000, io_id: 0, virtual_wire: true }
+        ApicConfig { bus_hz: 100_000_000, io_id: 0, virtual_wire: true, remappable: false }
     }
 }
 
@@ -86,6 +90,20 @@ struct Message {
     to: Destination,
 }
 
+impl Message {
+    /// What a message on the bus says [SDM-3 10.11]: with the redirection hint the CPU of the lowest priority takes it.
+    fn from_bus(message: InterruptMessage) -> Message {
+        let InterruptMessage { address, data } = message;
+        let dest = (address >> 12) as u8;
+        let to = if address & 1 << 2 != 0 { Destination::Logical(dest) } else { Destination::Physical(dest) };
+        let mode = match (data >> 8 & 7) as u8 {
+            0 if address & 1 << 3 != 0 => 1,
+            mode => mode,
+        };
+        Message { vector: data as u8, mode, level: data & 1 << 15 != 0, to }
+    }
+}
+
 /// The APICs of a machine.
 #[derive(Debug)]
 pub struct Apic {
@@ -106,7 +124,7 @@ impl Apic {
     #[must_use]
     pub fn new(cpus: u8, config: ApicConfig, wires: ApicWires) -> Apic {
         let locals = (0..cpus.clamp(1, 64)).map(|id| LocalApic::new(id, config.virtual_wire)).collect();
-        let io = IoApic::new(config.io_id);
+        let io = IoApic::new(config.io_id, config.remappable);
         let config = ApicConfig { bus_hz: config.bus_hz.clamp(1, 10_000_000_000), ..config };
         Apic { config, wires, locals, io, current: 0 }
     }
@@ -206,8 +224,11 @@ impl Apic {
     }
 
     /// Sends what pin `pin` of the I/O APIC asks for.
-    fn send_io(&mut self, cx: &mut DevCx<'_>, (pin, message): (usize, Message)) {
-        if self.send(cx, message) {
+    fn send_io(&mut self, cx: &mut DevCx<'_>, (pin, message): (usize, InterruptMessage)) {
+        // It goes past the remapping unit, where there is one.
+        if let Some(message) = cx.remap_interrupt(message)
+            && self.send(cx, Message::from_bus(message))
+        {
             self.io.accepted(pin);
         }
     }
@@ -328,6 +349,11 @@ impl InterruptController for Apic {
         let ack = self.local(cpu).map_or(Ack::Next, LocalApic::acknowledge);
         self.settle(cx);
         ack
+    }
+
+    fn message(&mut self, cx: &mut DevCx<'_>, message: InterruptMessage) {
+        self.send(cx, Message::from_bus(message));
+        self.settle(cx);
     }
 
     fn task_priority(&mut self, cpu: u8) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! The bus master of one IDE channel: it walks a table of physical regions [82371SB 2.6; SFF-8038i].
 
-use emu_core::mem::PhysMem;
+use emu_core::bus::{DevCx, PciAddress};
 use emu_core::state::{State, StateError, StateReader, StateWriter};
 
 const START: u8 = 1 << 0;
@@ -14,8 +14,12 @@ const INTERRUPT: u8 = 1 << 2;
 const CAPABLE: u8 = 3 << 5;
 
 /// Registers, and the place in the table.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct BusMaster {
+    // Configuration
+    /// The function as which it accesses memory.
+    source: PciAddress,
+    // State
     command: u8,
     status: u8,
     table: u32,
@@ -29,6 +33,16 @@ pub(crate) struct BusMaster {
 }
 
 impl BusMaster {
+    /// The bus master of one of the channels of function `source`.
+    pub(crate) fn new(source: PciAddress) -> BusMaster {
+        BusMaster { source, command: 0, status: 0, table: 0, next: 0, address: 0, left: 0, last: false }
+    }
+
+    /// As at power-on.
+    pub(super) fn reset(&mut self) {
+        *self = BusMaster::new(self.source);
+    }
+
     /// Register `offset` (0 to 7), a byte.
     pub(crate) fn read(&self, offset: u16) -> u8 {
         match offset {
@@ -73,15 +87,27 @@ impl BusMaster {
         self.status |= INTERRUPT;
     }
 
-    /// The address and length of the next piece of at most `want` bytes; `None` at the end of the table.
-    fn piece(&mut self, mem: &PhysMem, want: usize) -> Option<(u64, usize)> {
+    /// An access was blocked: the engine stops [82371SB 2.6.2].
+    fn abort(&mut self) -> bool {
+        self.status = self.status & !ACTIVE | ERROR;
+        false
+    }
+
+    /// The address and length of the next piece of at most `want` bytes; `None` at the end of the table, or when it can't be
+    /// read.
+    fn piece(&mut self, cx: &mut DevCx<'_>, want: usize) -> Option<(u64, usize)> {
         if self.left == 0 {
             if self.last {
                 self.status &= !ACTIVE;
                 return None;
             }
-            let address: u32 = mem.load(self.next.into());
-            let count: u32 = mem.load(u64::from(self.next) + 4);
+            let mut descriptor = [0; 8];
+            if !cx.dma_read(self.source, self.next.into(), &mut descriptor) {
+                self.abort();
+                return None;
+            }
+            let descriptor = u64::from_le_bytes(descriptor);
+            let (address, count) = (descriptor as u32, (descriptor >> 32) as u32);
             self.next = self.next.wrapping_add(8);
             self.address = address & !1;
             self.left = match count & 0xFFFE {
@@ -97,23 +123,27 @@ impl BusMaster {
         Some((at.into(), n))
     }
 
-    /// Moves `data` into memory; returns false if the table ends before.
-    pub(super) fn scatter(&mut self, mem: &mut PhysMem, data: &[u8]) -> bool {
+    /// Moves `data` into memory; returns false if the table ends before, or an access is blocked.
+    pub(super) fn scatter(&mut self, cx: &mut DevCx<'_>, data: &[u8]) -> bool {
         let mut done = 0;
         while done < data.len() {
-            let Some((at, n)) = self.piece(mem, data.len() - done) else { return false };
-            mem.write(at, &data[done..done + n]);
+            let Some((at, n)) = self.piece(cx, data.len() - done) else { return false };
+            if !cx.dma_write(self.source, at, &data[done..done + n]) {
+                return self.abort();
+            }
             done += n;
         }
         true
     }
 
-    /// Fills `data` from memory; returns false if the table ends before.
-    pub(super) fn gather(&mut self, mem: &PhysMem, data: &mut [u8]) -> bool {
+    /// Fills `data` from memory; returns false if the table ends before, or an access is blocked.
+    pub(super) fn gather(&mut self, cx: &mut DevCx<'_>, data: &mut [u8]) -> bool {
         let mut done = 0;
         while done < data.len() {
-            let Some((at, n)) = self.piece(mem, data.len() - done) else { return false };
-            mem.read(at, &mut data[done..done + n]);
+            let Some((at, n)) = self.piece(cx, data.len() - done) else { return false };
+            if !cx.dma_read(self.source, at, &mut data[done..done + n]) {
+                return self.abort();
+            }
             done += n;
         }
         true
@@ -132,7 +162,7 @@ impl State for BusMaster {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { command, status, table, next, address, left, last } = self;
+        let Self { source: _, command, status, table, next, address, left, last } = self;
         w.field(1, &[*command, *status]);
         w.field(2, &[*table, *next, *address, *left]);
         w.field(3, last);

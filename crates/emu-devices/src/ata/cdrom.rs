@@ -233,7 +233,7 @@ impl Cdrom {
             if self.sent == self.data.len() {
                 break;
             }
-            if !bus_master.scatter(cx.mem, &self.data[self.sent..]) {
+            if !bus_master.scatter(cx, &self.data[self.sent..]) {
                 return;
             }
             self.sent = self.data.len();

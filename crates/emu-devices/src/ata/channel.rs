@@ -1,6 +1,6 @@
 //! One IDE channel: two drives that share its registers, and its interrupt line.
 
-use emu_core::bus::{DevCx, Wire};
+use emu_core::bus::{DevCx, PciAddress, Wire};
 use emu_core::state::{State, StateError, StateReader, StateWriter};
 
 use super::busmaster::BusMaster;
@@ -40,15 +40,15 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// A channel whose drives use event tags `tag` and `tag + 1`.
-    pub(crate) fn new(tag: u32, irq: Wire, drives: [Option<Drive>; 2], bus_master: bool) -> Channel {
+    /// A channel whose drives use event tags `tag` and `tag + 1`; with the bus master of a function, or without one.
+    pub(crate) fn new(tag: u32, irq: Wire, drives: [Option<Drive>; 2], bus_master: Option<PciAddress>) -> Channel {
         let mut drives = drives;
         for (i, drive) in drives.iter_mut().enumerate() {
             if let Some(d) = drive {
-                d.attach(tag + i as u32, bus_master);
+                d.attach(tag + i as u32, bus_master.is_some());
             }
         }
-        let bus_master = bus_master.then(BusMaster::default);
+        let bus_master = bus_master.map(BusMaster::new);
         Channel { tag, irq, drives, bus_master, selected: 0, control: 0, level: false }
     }
 
@@ -61,7 +61,7 @@ impl Channel {
     pub(crate) fn reset(&mut self, cx: &mut DevCx<'_>) {
         (self.selected, self.control) = (0, 0);
         if let Some(b) = &mut self.bus_master {
-            *b = BusMaster::default();
+            b.reset();
         }
         self.drives.iter_mut().flatten().for_each(|d| d.power_on(cx));
         self.update_irq(cx);

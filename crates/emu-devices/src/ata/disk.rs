@@ -302,10 +302,10 @@ impl Disk {
         while self.remaining > 0 {
             let n = self.remaining.min(DMA_CHUNK);
             let moved = if to_memory {
-                self.read(n).map(|data| bus_master.scatter(cx.mem, &data))
+                self.read(n).map(|data| bus_master.scatter(cx, &data))
             } else {
                 let mut data = vec![0; n as usize * SECTOR_SIZE];
-                if bus_master.gather(cx.mem, &mut data) { self.write(&data).map(|()| true) } else { Ok(false) }
+                if bus_master.gather(cx, &mut data) { self.write(&data).map(|()| true) } else { Ok(false) }
             };
             match moved {
                 Ok(true) => self.advance(&mut port.regs, n),

@@ -124,7 +124,7 @@ impl AtaChannel {
     /// A channel with devices 0 and 1.
     #[must_use]
     pub fn new(name: impl Into<String>, wires: AtaWires, drives: [Option<Drive>; 2]) -> AtaChannel {
-        AtaChannel { name: name.into(), channel: Channel::new(0, wires.irq, drives, false) }
+        AtaChannel { name: name.into(), channel: Channel::new(0, wires.irq, drives, None) }
     }
 
     /// Drive `i` (0 or 1).

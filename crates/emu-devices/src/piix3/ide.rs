@@ -54,8 +54,9 @@ impl Piix3Ide {
     #[must_use]
     pub fn new(name: impl Into<String>, device: u8, wires: IdeWires, drives: [[Option<Drive>; 2]; 2]) -> Piix3Ide {
         let [primary, secondary] = drives;
-        let channels = [Channel::new(0, wires.irq[0], primary, true), Channel::new(2, wires.irq[1], secondary, true)];
         let address = PciAddress { bus: 0, device, function: 1 };
+        let channel = |tag, irq, drives| Channel::new(tag, irq, drives, Some(address));
+        let channels = [channel(0, wires.irq[0], primary), channel(2, wires.irq[1], secondary)];
         Piix3Ide { name: name.into(), address, channels, config: layout() }
     }
 

@@ -5,6 +5,9 @@
 //! | 00:00.0 | i440FX host bridge |
 //! | 00:01.0, .1, .3 | PIIX3 ISA bridge, IDE; PIIX4 power management |
 //! | 00:02.0 | VGA with dispi |
+//! | 00:03.0 | QEMU's `edu`, if it is asked for |
+//!
+//! An Intel IOMMU, if it is asked for, stands before all of them; no board with these chips had one.
 
 use emu_core::bus::{Bus, Device, DeviceId, PciAddress, Sink, Wire};
 use emu_core::cpu::model::{Feature, Kind};
@@ -12,6 +15,7 @@ use emu_core::mem::Target;
 use emu_core::{PhysMem, System};
 use emu_devices::apic::{Apic, ApicConfig, PIN_LINT0, PIN_LINT1};
 use emu_devices::debug_ports::{self, DebugPorts};
+use emu_devices::edu::Edu;
 use emu_devices::fdc::DriveKind;
 use emu_devices::ferr::{self, Ferr, FerrWires};
 use emu_devices::firmware::{self, Bios, DirectBoot};
@@ -30,6 +34,7 @@ use emu_devices::port61::{self, Port61, Port61Wires};
 use emu_devices::port92::{Port92, Port92Wires};
 use emu_devices::vga::{Vga, VgaConfig};
 use emu_devices::vmware::{Vmware, VmwareConfig};
+use emu_devices::vtd::Vtd;
 
 use super::drives::{self, Media};
 use super::kernel::kernel_plan;
@@ -41,6 +46,8 @@ use crate::machine::BuildError;
 
 /// The PCI device number of PIIX3 and the functions of PIIX4.
 pub(super) const SOUTH_BRIDGE: u8 = 1;
+/// The PCI device number of `edu`.
+const EDU_SLOT: u8 = 3;
 /// COM1 and COM2: first port, interrupt.
 const SERIAL_PORTS: [(u16, u16); 2] = [(0x3F8, 4), (0x2F8, 3)];
 /// Video memory: room for 1600x1200 in 32 bits, as the dispi interface's users expect.
@@ -62,7 +69,7 @@ impl Interrupts {
     /// The interrupt controllers. With a local APIC, INTR and NMI pass through its LINT pins.
     fn install(b: &mut Bus, mem: &mut PhysMem, config: &MachineConfig) -> Interrupts {
         let has_apic = config.cpu.has(Feature::Apic);
-        let apic = has_apic.then(|| Apic::install(b, mem, config.cpus, ApicConfig::default()));
+        let apic = has_apic.then(|| Apic::install(b, mem, config.cpus, apic_config(config)));
         let intr = b.wire_to(apic.map_or(Sink::Intr(0), |a| Sink::Pin(a, PIN_LINT0)));
         if let Some(apic) = apic {
             (1..u16::from(config.cpus)).for_each(|cpu| b.connect(intr, Sink::Pin(apic, PIN_LINT0 + cpu)));
@@ -95,6 +102,11 @@ impl Interrupts {
     }
 }
 
+/// With an IOMMU, the I/O APIC has the entries that go with it.
+fn apic_config(config: &MachineConfig) -> ApicConfig {
+    ApicConfig { remappable: config.devices.intel_iommu, ..ApicConfig::default() }
+}
+
 /// Builds the board of `config`.
 pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     let firmware = match &config.bios {
@@ -122,6 +134,7 @@ pub(crate) fn build(config: &MachineConfig) -> Result<System, BuildError> {
     // No SMI# line: SeaBIOS without QEMU's fw_cfg installs no handler, and the chip then does by itself what one would do.
     pci_chips(b, &interrupts, rom, Wire::NONE);
     drives::install(b, &interrupts, media);
+    extra_devices(b, &mut mem, config);
     let vga = VgaConfig { vram: VIDEO_MEMORY, pci: Some(PciAddress { bus: 0, device: 2, function: 0 }), rom: video };
     Vga::install(b, &mut mem, &vga).ok_or(BuildError::Memory(config.memory))?;
     let mut system = System::new(config.cpu, mem, bus);
@@ -229,4 +242,16 @@ fn pci_chips(b: &mut Bus, interrupts: &Interrupts, rom: [Target; i440fx::SEGMENT
     let sci = interrupts.wire(b, 9);
     let pm = b.add(Box::new(Piix4Pm::new("piix4pm", SOUTH_BRIDGE, PmWires { sci, smi })));
     b.map_ports(pm, 0xB2, 2, REGION_APM, 1);
+}
+
+/// What the configuration adds to the board.
+fn extra_devices(b: &mut Bus, mem: &mut PhysMem, config: &MachineConfig) {
+    if config.devices.intel_iommu {
+        Vtd::install(b, mem, PciAddress { bus: 0, device: SOUTH_BRIDGE, function: 0 });
+    }
+    let bridge = b.devices().find(|(_, name)| *name == "piix3").map(|(id, _)| id);
+    if let (true, Some(bridge)) = (config.devices.edu, bridge) {
+        let inta = b.wire_to(Sink::Pin(bridge, firmware::pirq_of(EDU_SLOT, 0) as u16));
+        b.add(Box::new(Edu::new(EDU_SLOT, inta)));
+    }
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    BoardKind, ConfigError, HypervisorKind, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu, parse_size,
-    suggestion,
+    BoardKind, ConfigError, Devices, HypervisorKind, KernelConfig, MachineConfig, RtcStart, SerialTarget, parse_cpu,
+    parse_size, suggestion,
 };
 use crate::image::{ImageSpec, Mode, Parents, parse_format, parse_geometry, reason};
 
@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "cpu",
     "cpus",
     "hypervisor",
+    "devices",
     "memory",
     "ticks-per-second",
     "rtc",
@@ -48,6 +49,7 @@ struct File {
     cpu: Option<String>,
     cpus: Option<u8>,
     hypervisor: Option<String>,
+    devices: Option<String>,
     memory: Option<SizeValue>,
     ticks_per_second: Option<u64>,
     rtc: Option<String>,
@@ -223,6 +225,9 @@ fn build(file: File) -> Result<MachineConfig, String> {
     if let Some(hypervisor) = file.hypervisor {
         c.hypervisor = HypervisorKind::parse(&hypervisor).map_err(text)?;
     }
+    if let Some(devices) = file.devices {
+        c.devices = Devices::parse(&devices).map_err(text)?;
+    }
     if let Some(memory) = file.memory {
         c.memory = memory.bytes()?;
     }
@@ -283,6 +288,7 @@ mod tests {
         board = "pc"
         cpu = "486,-fpu"
         hypervisor = "vmware"
+        devices = "edu"
         memory = "16M"
         cpus = 2
         ticks-per-second = 33_000_000
@@ -307,7 +313,7 @@ mod tests {
         }
         let c = load(&[FULL]).unwrap();
         assert_eq!((c.memory, c.rate.hz(), c.seed, c.boot.as_str()), (16 << 20, 33_000_000, 7, "ca"));
-        assert_eq!(c.cpus, 2);
+        assert_eq!((c.cpus, c.devices.text().as_str()), (2, "edu"));
         assert_eq!((c.cpu, c.hypervisor), (parse_cpu("486,-fpu").unwrap(), HypervisorKind::Vmware));
         assert_eq!(
             c.disks[0],
@@ -339,6 +345,7 @@ mod tests {
         assert!(text("seed = \"x\"").contains("0.toml"));
         assert!(text("board = \"pcx\"").contains("pc"));
         assert!(text("hypervisor = \"vmwre\"").contains("did you mean `vmware`"));
+        assert!(text("devices = \"eduu\"").contains("did you mean `edu`"));
         assert!(text("disk = [{}]").contains("needs an image"));
         assert!(!text("memory = \"x\"").contains('\n'));
     }

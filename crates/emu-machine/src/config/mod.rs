@@ -4,12 +4,14 @@
 
 mod cpu;
 mod date;
+mod devices;
 mod file;
 mod size;
 mod suggest;
 
 pub use cpu::{cpu_text, parse_cpu};
 pub use date::RtcStart;
+pub use devices::Devices;
 pub use file::{load_files, load_text, parse_module};
 pub use size::parse_size;
 pub use suggest::suggestion;
@@ -168,6 +170,8 @@ pub struct MachineConfig {
     pub cpus: u8,
     /// What the guest finds when it looks for a hypervisor.
     pub hypervisor: HypervisorKind,
+    /// Devices beside the board's own.
+    pub devices: Devices,
     /// Bytes of RAM.
     pub memory: u64,
     /// Ticks per second of guest time.
@@ -205,6 +209,7 @@ impl Default for MachineConfig {
             cpu: cpu::DEFAULT,
             cpus: 1,
             hypervisor: HypervisorKind::None,
+            devices: Devices::default(),
             memory: 128 << 20,
             rate: ClockRate::DEFAULT,
             rtc: RtcStart::default(),
@@ -248,6 +253,9 @@ impl MachineConfig {
         }
         if self.cpus > 1 && !self.cpu.has(Feature::Apic) {
             return error(format!("{} CPUs need local APICs, and `{}` has none", self.cpus, cpu_text(self.cpu)));
+        }
+        if self.devices.intel_iommu && !self.cpu.has(Feature::Apic) {
+            return error(format!("intel-iommu needs a local APIC, and `{}` has none", cpu_text(self.cpu)));
         }
         let too_many = |what, n: usize, most: usize| {
             if n > most { error(format!("{n} {what}: this board has room for {most}")) } else { Ok(()) }
@@ -302,6 +310,8 @@ mod tests {
         assert!(refused(|c| c.cpus = 9).contains("1 to 8"));
         let old = |c: &mut MachineConfig| (c.cpus, c.cpu) = (2, parse_cpu("486").unwrap());
         assert!(refused(old).contains("need local APICs"));
+        let no_apic = |c: &mut MachineConfig| (c.devices.intel_iommu, c.cpu) = (true, parse_cpu("486").unwrap());
+        assert!(refused(no_apic).contains("intel-iommu needs"));
         assert!(refused(|c| c.floppies = vec![None; 3]).contains("room for 2"));
         assert!(refused(|c| c.boot = "ax".into()).contains("`x`"));
         assert!(refused(|c| c.serials = vec![SerialTarget::Stdio; 2]).contains("only one"));

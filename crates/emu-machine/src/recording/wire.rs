@@ -7,7 +7,9 @@ use emu_core::{ClockRate, Input, Key, StateHash, Ticks};
 use emu_devices::geometry::Geometry;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BoardKind, HypervisorKind, KernelConfig, MAX_CPUS, MachineConfig, RtcStart, cpu_text, parse_cpu};
+use crate::config::{
+    BoardKind, Devices, HypervisorKind, KernelConfig, MAX_CPUS, MachineConfig, RtcStart, cpu_text, parse_cpu,
+};
 use crate::image::{ImageSpec, Mode, Parents, parse_format};
 
 /// A hash of 128 bits, in little-endian order.
@@ -31,7 +33,8 @@ pub(super) struct Start {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WireMachine {
-    /// Bit 0: the board; bits 3:1: how many CPUs there are beside the first; bits 7:4: the hypervisor that the guest finds.
+    /// Bit 0: the board; bits 3:1: how many CPUs there are beside the first; bits 5:4: the hypervisor that the guest finds; bits
+    /// 6 and 7: whether there are an IOMMU and `edu`.
     pub(super) board: u8,
     pub(super) cpu: String,
     pub(super) memory: u64,
@@ -255,7 +258,10 @@ impl WireMachine {
         let RtcStart { year, month, day, hour, minute, second } = c.rtc;
         let kernel = c.kernel.as_ref();
         WireMachine {
-            board: (c.hypervisor as u8) << 4 | (c.cpus.clamp(1, MAX_CPUS) - 1) << 1,
+            board: u8::from(c.devices.edu) << 7
+                | u8::from(c.devices.intel_iommu) << 6
+                | (c.hypervisor as u8) << 4
+                | (c.cpus.clamp(1, MAX_CPUS) - 1) << 1,
             cpu: cpu_text(c.cpu),
             memory: c.memory,
             rate: c.rate.hz(),
@@ -274,7 +280,8 @@ impl WireMachine {
         Some(MachineConfig {
             board: (self.board & 1 == 0).then_some(BoardKind::Pc)?,
             cpus: (self.board >> 1 & 7) + 1,
-            hypervisor: *HYPERVISORS.get(usize::from(self.board >> 4))?,
+            hypervisor: *HYPERVISORS.get(usize::from(self.board >> 4 & 3))?,
+            devices: Devices { intel_iommu: self.board & 1 << 6 != 0, edu: self.board & 1 << 7 != 0 },
             cpu: parse_cpu(&self.cpu).ok()?,
             memory: self.memory,
             rate: ClockRate::new(self.rate)?,

@@ -78,6 +78,7 @@ impl Own {
             HypervisorKind::HyperV => "hyper-v",
         };
         set("hypervisor", true, hypervisor.into());
+        set("devices", c.devices != usual.devices, c.devices.text());
         set("rtc", c.rtc != usual.rtc, rtc_text(c.rtc));
         set("seed", c.seed != usual.seed, c.seed.to_string());
         set("ticks-per-second", c.rate != usual.rate, c.rate.hz().to_string());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Note, Product};
 use emu_core::cpu::model::Feature;
 
-use crate::config::{HypervisorKind, MAX_CPUS, RtcStart, SerialTarget, parse_cpu};
+use crate::config::{Devices, HypervisorKind, MAX_CPUS, RtcStart, SerialTarget, parse_cpu};
 
 /// The most RAM that emu's board has.
 const MOST_MEMORY: u64 = 32 << 30;
@@ -84,6 +84,7 @@ fn take_settings(f: &mut Foreign, note: &mut impl FnMut(&str, String)) {
         let good = match key.as_str() {
             "cpu" => parse_cpu(value).is_ok(),
             "hypervisor" => HypervisorKind::parse(value).is_ok(),
+            "devices" => Devices::parse(value).is_ok(),
             "rtc" => RtcStart::parse(value).is_ok(),
             "boot" => value.chars().all(|c| "acd".contains(c)),
             "seed" | "ticks-per-second" => value.parse::<u64>().is_ok(),
