@@ -289,10 +289,11 @@ impl MmioDevice for Edu {
     }
 
     fn peek(&self, _now: Ticks, _region: u16, offset: u64, size: u8) -> u64 {
+        let mask = u64::MAX >> (64 - 8 * u32::from(size));
         if !allowed(offset, size) {
-            return u64::MAX;
+            return mask;
         }
-        u64::from(self.register(offset)) | u64::from(self.register(offset + 4)) << 32
+        (u64::from(self.register(offset)) | u64::from(self.register(offset + 4)) << 32) & mask
     }
 }
 
@@ -350,5 +351,103 @@ impl State for Edu {
             return Err(r.invalid("its buffer has another size, or its status bits that do not exist"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emu_core::bus::rig::{Rig, Surface};
+    use emu_core::bus::{DeviceId, Sink};
+    use emu_core::device_contract_tests;
+
+    const AT: PciAddress = PciAddress { bus: 0, device: 3, function: 0 };
+    const BAR: u64 = 0xE000_0000;
+
+    fn build() -> (Rig, DeviceId) {
+        let mut rig = Rig::new();
+        let inta = rig.bus.wire_to(Sink::Intr(0));
+        let id = rig.bus.add(Box::new(Edu::new(3, inta)));
+        rig.reset();
+        rig.bus.pci_write(&mut rig.mem, rig.now, AT, BAR0, 4, BAR as u32);
+        rig.bus.pci_write(&mut rig.mem, rig.now, AT, COMMAND, 2, MEMORY_ENABLE | BUS_MASTER);
+        (rig, id)
+    }
+
+    device_contract_tests!(build, || Surface { ports: vec![], memory: vec![(BAR, 0xA0)] });
+
+    fn intr(rig: &mut Rig) -> bool {
+        rig.bus.cpu_lines(0).intr
+    }
+
+    #[test]
+    fn liveness_and_factorials() {
+        let (mut rig, _) = build();
+        assert_eq!((rig.read(BAR, 4), rig.read(BAR, 2)), (0x0100_00ED, 0xFFFF));
+        rig.write(BAR + 4, 4, 0x1234_5678);
+        assert_eq!(rig.read(BAR + 4, 4), 0xEDCB_A987);
+        for (n, is) in [(0, 1), (5, 120), (13, 1_932_053_504), (34, 0), (u32::MAX, 0)] {
+            rig.write(BAR + 8, 4, n.into());
+            assert_eq!(rig.read(BAR + 0x20, 4), 1);
+            rig.advance_us(FACTORIAL_US + 1);
+            assert_eq!((rig.read(BAR + 0x20, 4), rig.read(BAR + 8, 4)), (0, is), "{n}!");
+        }
+        assert!(!intr(&mut rig));
+        rig.write(BAR + 0x20, 4, 0x81);
+        rig.write(BAR + 8, 4, 3);
+        rig.advance_us(FACTORIAL_US + 1);
+        assert_eq!((intr(&mut rig), rig.read(BAR + 0x24, 4)), (true, 1));
+        rig.write(BAR + 0x64, 4, 1);
+        assert!(!intr(&mut rig));
+    }
+
+    #[test]
+    fn interrupts_are_raised_and_acknowledged() {
+        let (mut rig, _) = build();
+        rig.write(BAR + 0x60, 4, 6);
+        assert!(intr(&mut rig));
+        assert_eq!(rig.bus.pci_read(&mut rig.mem, rig.now, AT, STATUS, 2) & 8, 8);
+        rig.bus.pci_write(&mut rig.mem, rig.now, AT, COMMAND, 2, MEMORY_ENABLE | INTX_DISABLE);
+        assert!(!intr(&mut rig));
+        rig.bus.pci_write(&mut rig.mem, rig.now, AT, COMMAND, 2, MEMORY_ENABLE);
+        rig.write(BAR + 0x64, 4, 2);
+        assert!(intr(&mut rig), "4 is left");
+        rig.write(BAR + 0x64, 4, 4);
+        assert!(!intr(&mut rig));
+    }
+
+    #[test]
+    fn dma_stays_in_the_buffer_and_in_28_bits() {
+        let (mut rig, _) = build();
+        rig.mem.write(0x5000, b"hello");
+        let mut transfer = |source: u64, destination: u64, count: u64, command: u64| {
+            rig.write(BAR + 0x80, 8, source);
+            rig.write(BAR + 0x88, 8, destination);
+            rig.write(BAR + 0x90, 8, count);
+            rig.write(BAR + 0x98, 4, command);
+            rig.advance_us(DMA_US + 1);
+            let done = rig.read(BAR + 0x24, 4);
+            rig.write(BAR + 0x64, 4, done);
+            (done, rig.mem.load::<u32>(0x6000))
+        };
+        assert_eq!(transfer(0x5000, BUFFER, 5, 1).0, 0);
+        assert_eq!(transfer(BUFFER + 1, 0x1000_6000, 4, 7), (0x100, u32::from_le_bytes(*b"ello")));
+        for (offset, count) in [(BUFFER, 4097), (BUFFER + 4095, 2), (BUFFER - 1, 4), (u64::MAX, 2), (BUFFER, u64::MAX)]
+        {
+            assert_eq!(transfer(offset, 0x6000, count, 7), (0x100, u32::from_le_bytes(*b"ello")));
+            transfer(0x5000, offset, count, 1);
+        }
+    }
+
+    #[test]
+    fn it_covers_nothing_that_is_there() {
+        let (mut rig, _) = build();
+        for base in [0x0010_0000, 0xFEC0_0000] {
+            rig.bus.pci_write(&mut rig.mem, rig.now, AT, BAR0, 4, base);
+            assert_eq!(rig.read(BAR, 4), 0xFFFF_FFFF, "moved away");
+        }
+        rig.mem.store(0x0010_0000, 0x55u8);
+        rig.bus.pci_write(&mut rig.mem, rig.now, AT, BAR0, 4, BAR as u32);
+        assert_eq!((rig.read(BAR, 4), rig.mem.load::<u8>(0x0010_0000)), (0x0100_00ED, 0x55));
     }
 }

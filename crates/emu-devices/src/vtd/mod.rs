@@ -279,10 +279,10 @@ impl MmioDevice for Vtd {
         }
     }
 
-    fn peek(&self, _now: Ticks, _region: u16, offset: u64, _size: u8) -> u64 {
+    fn peek(&self, _now: Ticks, _region: u16, offset: u64, size: u8) -> u64 {
         let base = offset & !3;
         let value = u64::from(self.register(base)) | u64::from(self.register(base + 4)) << 32;
-        value >> (8 * (offset & 3))
+        value >> (8 * (offset & 3)) & u64::MAX >> (64 - 8 * u32::from(size))
     }
 }
 

@@ -1,8 +1,9 @@
-//! ACPI tables: RSDP, RSDT, FADT, FACS, DSDT, MADT [ACPI 3.0 ch. 5].
+//! ACPI tables: RSDP, RSDT, FADT, FACS, DSDT, MADT [ACPI 3.0 ch. 5]; DMAR, where there is an IOMMU [VT-d 8].
 
 use super::dsdt;
 use crate::apic::{IO_BASE, LOCAL_BASE};
 use crate::piix4_pm::{ACPI_DISABLE, ACPI_ENABLE, GPE0_OFFSET};
+use crate::vtd;
 
 /// Interrupt of the power management.
 const SCI: u16 = 9;
@@ -107,6 +108,15 @@ fn madt(cpus: u8) -> Vec<u8> {
     table(b"APIC", 1, &b)
 }
 
+/// The IOMMU: one unit for all functions of PCI, and for the I/O APIC. That one needs a source-id, though none is checked.
+fn dmar(io_apic: u8) -> Vec<u8> {
+    let mut b = vec![39 - 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]; // 39 bits of address; interrupts can be remapped
+    b.extend_from_slice(&[0, 0, 16 + 8, 0, 1, 0, 0, 0]); // a unit for all of segment 0
+    b.extend_from_slice(&vtd::BASE.to_le_bytes());
+    b.extend_from_slice(&[3, 8, 0, 0, io_apic, 0xF0, 0x1F, 7]);
+    table(b"DMAR", 1, &b)
+}
+
 /// What the tables say of the machine.
 pub(super) struct Machine {
     /// End of RAM below 4 GiB.
@@ -115,6 +125,8 @@ pub(super) struct Machine {
     pub(super) apics: u8,
     /// Ports of the power management.
     pub(super) pm: u16,
+    /// There is an IOMMU.
+    pub(super) iommu: bool,
 }
 
 /// Lays out all tables from address `base` on, with the FACS at `facs`; gives their bytes and the RSDT's address.
@@ -131,6 +143,9 @@ pub(super) fn lay_out(machine: &Machine, base: u32, facs: u32) -> (Vec<u8>, u32)
     if machine.apics > 0 {
         pointers.push(append(&mut bytes, madt(machine.apics)));
     }
+    if machine.iommu {
+        pointers.push(append(&mut bytes, dmar(machine.apics)));
+    }
     let list: Vec<u8> = pointers.iter().flat_map(|p| p.to_le_bytes()).collect();
     let rsdt = append(&mut bytes, table(b"RSDT", 1, &list));
     (bytes, rsdt)
@@ -142,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_table_adds_up() {
-        let machine = Machine { low: 0x800_0000, apics: 1, pm: 0xB000 };
+        let machine = Machine { low: 0x800_0000, apics: 1, pm: 0xB000, iommu: true };
         let (bytes, rsdt) = lay_out(&machine, 0x7FF_1000, 0x7FF_0000);
         let at = |address: u32| {
             let at = (address - 0x7FF_1000) as usize;
@@ -151,9 +166,10 @@ mod tests {
         };
         let sum = |t: &[u8]| t.iter().fold(0u8, |s, b| s.wrapping_add(*b));
         let list = at(rsdt);
-        assert_eq!((&list[..4], sum(list), list.len()), (&b"RSDT"[..], 0, 44));
+        assert_eq!((&list[..4], sum(list), list.len()), (&b"RSDT"[..], 0, 48));
         let names: Vec<&[u8]> = list[36..].chunks(4).map(|p| at(u32::from_le_bytes(p.try_into().unwrap()))).collect();
         assert_eq!((&names[0][..4], &names[1][..4]), (&b"FACP"[..], &b"APIC"[..]));
+        assert_eq!((&names[2][..4], names[2].len()), (&b"DMAR"[..], 72));
         assert!(names.iter().all(|t| sum(t) == 0));
         assert_eq!((names[0].len(), sum(at(0x7FF_1000)), sum(&rsdp(rsdt))), (244, 0, 0));
     }

@@ -16,6 +16,7 @@ use emu_core::cpu::model::Feature;
 use super::guest::Guest;
 use super::memory_map::{self, TABLES};
 use super::{pci, rom};
+use crate::vtd::Vtd;
 
 /// Where the pointers and the tables without pointers go, in the ROM's segment.
 const RSDP: u64 = rom::BASE + 0x10;
@@ -41,7 +42,8 @@ pub(super) fn write(g: &mut Guest<'_>) {
     shadow(g);
     let apics = if g.sys.cpu.model.has(Feature::Apic) { g.sys.cpu_count() as u8 } else { 0 };
     let facs = base as u32;
-    let machine = acpi::Machine { low: sizes.low as u32, apics, pm: pci::PM_BASE };
+    let iommu = g.sys.bus.find::<Vtd>().is_some();
+    let machine = acpi::Machine { low: sizes.low as u32, apics, pm: pci::PM_BASE, iommu };
     let (tables, rsdt) = acpi::lay_out(&machine, facs + NVS as u32, facs);
     let mem = &mut g.sys.mem;
     mem.write(base, &[0; TABLES as usize]);
