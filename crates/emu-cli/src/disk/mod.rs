@@ -16,7 +16,7 @@ use emu_machine::image::ImageError;
 
 pub(crate) use args::{DiskArgs, DiskVerb};
 
-use crate::run::Failure;
+use crate::run::{Failure, plain};
 
 /// A check found errors; two images differ.
 const DIFFERS: u8 = 4;
@@ -57,10 +57,11 @@ pub(crate) fn run(args: DiskArgs) -> Result<u8, Failure> {
 
 /// An image that can't be used, or the host's fault.
 fn failure(e: ImageError) -> Failure {
+    let text = plain(&e.to_string());
     match e {
-        ImageError::Host { .. } => Failure::host(e),
-        ImageError::Spec(_) => Failure::usage(e),
-        e => Failure::file(e),
+        ImageError::Host { .. } => Failure::host(text),
+        ImageError::Spec(_) => Failure::usage(text),
+        _ => Failure::file(text),
     }
 }
 

@@ -78,6 +78,13 @@ impl Failure {
     }
 }
 
+/// One line whatever the names in `text` are, and nothing in it that a terminal would obey: images and machines of others
+/// name files as they like.
+pub(crate) fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Failure {
         Failure::usage(e)
@@ -89,7 +96,7 @@ impl From<BuildError> for Failure {
         match e {
             BuildError::Config(e) => Failure::usage(e),
             BuildError::Memory(_) => Failure::host(e),
-            other => Failure::file(other),
+            other => Failure::file(plain(&other.to_string())),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use emu_machine::config::{MachineConfig, load_files, load_text};
 use emu_machine::vm::{ChosenImage, DriveKind, MACHINE, check_places, plan, read_machine};
 
-use super::exit::Failure;
+use super::exit::{Failure, plain};
 
 /// Extensions of descriptions. An image is known by its content; a description is text, which could be anything.
 const DESCRIPTIONS: &[&str] = &["vmx", "ovf", "ova", "xml", "vmcx"];
@@ -36,7 +36,7 @@ pub(super) fn describe(path: &Path, more: &[PathBuf]) -> Result<Option<Described
     let foreign = read_machine(path).map_err(crate::vm::failure)?;
     check_places(&foreign).map_err(crate::vm::failure)?;
     let plan = plan(foreign);
-    let mut notes: Vec<String> = plan.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect();
+    let mut notes: Vec<String> = plan.notes.iter().map(|n| plain(&format!("{}: {}", n.about, n.text))).collect();
     notes.push("the disks are not written: what the guest writes stays in memory (emu vm import keeps it)".into());
     let text = plan.toml(|_, drive| {
         let path = drive.source.clone().filter(|s| drive.kind == DriveKind::Disk || s.exists())?;

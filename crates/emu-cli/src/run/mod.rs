@@ -8,7 +8,7 @@ mod profile;
 pub(crate) mod signals;
 
 pub(crate) use args::{RunArgs, script_of};
-pub(crate) use exit::{Failure, exit_codes_help};
+pub(crate) use exit::{Failure, exit_codes_help, plain};
 
 use std::io::IsTerminal;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use emu_machine::vm::{
 use serde_json::json;
 
 use crate::disk::progress;
-use crate::run::Failure;
+use crate::run::{Failure, plain};
 
 /// Machines of other products.
 #[derive(Debug, Args)]
@@ -113,9 +113,9 @@ fn export(args: &ExportArgs) -> Result<u8, Failure> {
         crate::disk::print(&format!("{value:#}\n"));
         return Ok(0);
     }
-    let mut text = format!("{}\n", made.name);
+    let mut text = format!("{}\n", plain(&made.name));
     for note in &made.notes {
-        text.push_str(&format!("  note: {}: {}\n", note.about, note.text));
+        text.push_str(&format!("  note: {}\n", plain(&format!("{}: {}", note.about, note.text))));
     }
     text.push_str(&format!("made {}\n", made.file.display()));
     crate::disk::print(&text);
@@ -173,13 +173,13 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
         crate::disk::print(&format!("{value:#}\n"));
         return;
     }
-    let mut text = format!("{}, a machine of {}\n", plan.name(), plan.foreign().product.name());
+    let mut text = format!("{}, a machine of {}\n", plain(plan.name()), plan.foreign().product.name());
     for drive in &plan.drives {
         let image = drive.source.as_ref().map_or("empty".into(), |s| s.display().to_string());
-        text.push_str(&format!("  {:<10} {image}\n", drive.place));
+        text.push_str(&format!("  {:<10} {}\n", plain(&drive.place), plain(&image)));
     }
     for note in notes {
-        text.push_str(&format!("  note: {}: {}\n", note.about, note.text));
+        text.push_str(&format!("  note: {}\n", plain(&format!("{}: {}", note.about, note.text))));
     }
     if let Some(folder) = folder {
         text.push_str(&format!("made {0}; start it with: emu run \"{0}\"\n", folder.display()));
@@ -189,8 +189,9 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
 
 /// What to say and with which code.
 pub(crate) fn failure(e: VmError) -> Failure {
+    let text = plain(&e.to_string());
     match e {
-        VmError::File { .. } => Failure::host(e),
-        e => Failure::file(e),
+        VmError::File { .. } => Failure::host(text),
+        _ => Failure::file(text),
     }
 }

@@ -8,11 +8,27 @@ pub(crate) mod gdb;
 pub(crate) mod tty;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs emu to its end.
 pub(crate) fn emu(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_emu")).args(args).output().expect("emu runs")
+}
+
+/// Runs emu with a gigabyte of address space, 20 seconds of CPU time and a minute: its output, if that was enough.
+#[cfg(unix)]
+pub(crate) fn emu_within_limits(args: &[&str]) -> Output {
+    let limits = "ulimit -v 1048576 && ulimit -t 20 && exec timeout -s KILL 60 \"$0\" \"$@\"";
+    let output = Command::new("bash")
+        .args(["-c", limits, env!("CARGO_BIN_EXE_emu")])
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("bash runs");
+    // From 124 on: ended by `timeout`, or by a signal, as when memory is refused.
+    let code = output.status.code().unwrap_or(255);
+    assert!(code < 124, "{code}: {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// The exit code and what stands on the error output.

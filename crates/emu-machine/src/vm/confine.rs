@@ -59,6 +59,16 @@ pub fn check_places(m: &Foreign) -> Result<(), VmError> {
             return Err(VmError::invalid(&m.file, why));
         }
     }
+    for (n, target) in m.serials.iter().enumerate() {
+        let path = target.strip_prefix("file:").or(target.strip_prefix("unix:"));
+        let Some(path) = path.map(|p| p.strip_suffix(",server").unwrap_or(p)) else { continue };
+        if !real(Path::new(path)).starts_with(&home) {
+            let why = format!(
+                "serial{n}: {path} lies outside of the machine's folder; if that is meant, import it with `emu vm import --anywhere`"
+            );
+            return Err(VmError::invalid(&m.file, why));
+        }
+    }
     Ok(())
 }
 
@@ -85,6 +95,14 @@ mod tests {
             let e = check(Product::Ovf, dir.path().join(hostile)).unwrap_err();
             assert!(e.contains("outside of the machine's folder") && e.lines().count() == 1, "{e}");
             check(Product::Libvirt, dir.path().join(hostile)).unwrap();
+        }
+        for (target, fine) in
+            [("file:a.log", true), ("file:../a", false), ("unix:/run/x,server", false), ("null", true)]
+        {
+            let target = target.replace("file:", &format!("file:{}/", dir.path().display()));
+            let mut m = Foreign::new(Product::VMware, &dir.path().join("m.vmx"));
+            m.serials = vec![target.clone()];
+            assert_eq!(check_places(&m).is_ok(), fine, "{target}");
         }
         #[cfg(unix)]
         {

@@ -17,6 +17,9 @@ use super::{LIMIT, VmError, decode};
 /// Files that an archive may have.
 const MOST: usize = 1024;
 
+/// The longest description of a file in the archive: its long name, or its attributes [POSIX pax]. They come into memory.
+const LONGEST: u64 = 64 << 10;
+
 /// Whether the file at `path` begins like a tar archive.
 pub(super) fn is_archive(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
@@ -24,9 +27,22 @@ pub(super) fn is_archive(head: &[u8]) -> bool {
 
 /// Calls `each` for every file of the archive, by its name.
 fn walk(path: &Path, mut each: impl FnMut(&str, Entry<'_, File>) -> Result<bool, VmError>) -> Result<(), VmError> {
-    let file = File::open(path).map_err(|e| VmError::file(path, &e))?;
-    let mut archive = Archive::new(file);
+    let open = || File::open(path).map_err(|e| VmError::file(path, &e));
     let damaged = |e: std::io::Error| VmError::invalid(path, format!("not a whole tar archive: {e}"));
+    let mut archive = Archive::new(open()?);
+    for (n, entry) in archive.entries_with_seek().map_err(damaged)?.raw(true).enumerate() {
+        let entry = entry.map_err(damaged)?;
+        let header = entry.header();
+        let is_file = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous);
+        if !is_file && header.entry_size().map_err(damaged)? > LONGEST {
+            let why = format!("entry {} of the archive is no file, and has {} bytes", n + 1, entry.size());
+            return Err(VmError::invalid(path, why));
+        }
+        if n > 3 * MOST {
+            break; // the walk below refuses it
+        }
+    }
+    let mut archive = Archive::new(open()?);
     let mut seen = BTreeSet::new();
     for entry in archive.entries().map_err(damaged)? {
         if seen.len() == MOST {

@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> 
     if let Some(os) = child(system, "OperatingSystemSection") {
         m.guest = attribute(os, "osType").or(text(os, &["Description"])).unwrap_or_default().into();
     }
-    let disks = disk_files(root);
+    let disks = disk_files(path, root)?;
     let hardware = child(system, "VirtualHardwareSection")
         .ok_or_else(|| VmError::invalid(path, "the VirtualSystem has no VirtualHardwareSection"))?;
     let firmware = |n: &Node<'_, '_>| attribute(*n, "key") == Some("firmware") && attribute(*n, "value") == Some("efi");
@@ -54,8 +54,23 @@ pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> 
     Ok(m)
 }
 
-/// Disk ids with the files that hold them.
-fn disk_files(root: Node<'_, '_>) -> BTreeMap<String, String> {
+/// Disk ids with the files that hold them. Files that are compressed as a whole, or cut into chunks [OVF 1.1 7.1], are
+/// refused: nothing could be put over them.
+fn disk_files(path: &Path, root: Node<'_, '_>) -> Result<BTreeMap<String, String>, VmError> {
+    for file in child(root, "References").iter().flat_map(|r| children(*r, "File")) {
+        let name = attribute(file, "href").unwrap_or_default();
+        if let Some(how) = attribute(file, "compression").filter(|c| !c.is_empty() && *c != "identity") {
+            let why = format!(
+                "the file {name} is compressed ({how}): unpack it first, and take `compression` out of its File"
+            );
+            return Err(VmError::invalid(path, why));
+        }
+        if attribute(file, "chunkSize").is_some() {
+            let why =
+                format!("the file {name} is cut into chunks: join them first, and take `chunkSize` out of its File");
+            return Err(VmError::invalid(path, why));
+        }
+    }
     let files: BTreeMap<&str, &str> = child(root, "References")
         .map(|r| children(r, "File").filter_map(|f| Some((attribute(f, "id")?, attribute(f, "href")?))).collect())
         .unwrap_or_default();
@@ -70,7 +85,7 @@ fn disk_files(root: Node<'_, '_>) -> BTreeMap<String, String> {
             map.insert(format!("disk/{id}"), (*file).to_owned());
         }
     }
-    map
+    Ok(map)
 }
 
 fn kind_of(item: Node<'_, '_>) -> u32 {
@@ -206,6 +221,16 @@ mod tests {
         assert_eq!(m.drives[0].place(), "scsi0:0");
         assert_eq!(m.drives[0].image.as_deref(), Some(Path::new("/x/box-disk1.vmdk")));
         assert_eq!((m.networks[0].model.as_str(), m.firmware), ("pcnet32", Firmware::Bios));
+    }
+
+    #[test]
+    fn files_that_are_packed_are_refused() {
+        for (attribute, wanted) in [("compression='gzip'", "compressed (gzip)"), ("chunkSize='7'", "cut into chunks")] {
+            let text = OVF.replace("ovf:id=\"file1\"", &format!("ovf:id=\"file1\" ovf:{attribute}"));
+            let doc = xml::parse(Path::new("b.ovf"), &text).unwrap();
+            let e = read(Path::new("/x/b.ovf"), doc.root_element()).unwrap_err().to_string();
+            assert!(e.contains("box-disk1.vmdk") && e.contains(wanted), "{e}");
+        }
     }
 
     #[test]

@@ -188,10 +188,19 @@ fn choose_serials(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<Strin
             note(&format!("serial{n}"), format!("`{text}` has no counterpart: nothing is connected"));
             list.push("null".into());
         } else {
-            list.push(text.clone());
+            list.push(from_anywhere(text));
         }
     }
     list
+}
+
+/// A serial port's target whose file is the same from wherever the machine is started.
+fn from_anywhere(target: &str) -> String {
+    let Some((kind @ ("file" | "unix"), path)) = target.split_once(':') else { return target.to_owned() };
+    match std::path::absolute(path) {
+        Ok(path) => format!("{kind}:{}", path.display()),
+        Err(_) => target.to_owned(),
+    }
 }
 
 #[derive(Serialize)]
