@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disk;
+mod ova;
 mod state;
 mod vm;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use cpu::cpu_block;
 pub use disk::{disk_image, disk_image_without_fuzzer, seeds};
+pub use ova::{vm_ova, vm_ova_without_fuzzer};
 pub use state::state_load;
 pub use vm::{vm_description, vm_description_without_fuzzer};
 
