@@ -3,16 +3,11 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
-use common::TempDir;
+use common::{TempDir, emu};
 
 /// The exit code of emu when a test program has run to its end: 64 and the program's 42.
 const RAN: i32 = 64 + 42;
-
-fn emu(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).stdin(Stdio::null()).output().expect("emu runs")
-}
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()

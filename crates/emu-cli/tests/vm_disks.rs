@@ -6,20 +6,9 @@ mod common;
 mod vmcx;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use common::{TempDir, tar};
-
-fn emu(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).stdin(Stdio::null()).output().expect("emu runs")
-}
-
-fn good(args: &[&str]) -> String {
-    let output = emu(args);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{args:?}: {out}{err}");
-    out.into_owned()
-}
+use common::{TempDir, good, tar};
 
 /// Loads the first sector of the first partition and starts it, from 0600h: cli; xor ax,ax; mov ss,ax; mov sp,7C00h; mov
 /// ds,ax; mov es,ax; sti; cld; mov si,7C00h; mov di,0600h; mov cx,100h; rep movsw; jmp 0:061Eh; mov si,07BEh; mov dx,[si];
@@ -215,24 +204,11 @@ fn hyper_v_2012_with_vhd() {
 /// A machine of Windows Server 2016, of the first generation, with one disk.
 fn server_2016(disk: &str) -> Vec<u8> {
     let mut w = vmcx::Writer::new();
-    let root = w.node(0, "configuration");
-    let properties = w.node(root, "properties");
-    w.string(properties, "name", "FreeDOS");
-    w.string(properties, "global_id", "8A4C2C7E-0000-4000-8000-00AABBCCDDEE");
-    w.number(properties, "subtype", 0);
-    let settings = w.node(root, "settings");
-    let memory = w.node(settings, "memory");
-    let bank = w.node(memory, "bank");
-    w.number(bank, "size", 64);
-    w.truth(bank, "dynamic_memory_enabled", false);
-    let processors = w.node(settings, "processors");
-    w.number(processors, "count", 1);
+    let root = w.machine("FreeDOS", "8A4C2C7E-0000-4000-8000-00AABBCCDDEE", 0, 64, 1);
     let ide = w.node(root, "_83f8638b-8dca-4152-9eda-2ca8b33039b4_");
-    for n in 0..2 {
+    for (n, path, kind) in [(0, disk, "VHD"), (1, "", "ISO")] {
         let controller = w.node(ide, &format!("controller{n}"));
-        let drive = w.node(controller, "drive0");
-        w.string(drive, "pathname", if n == 0 { disk } else { "" });
-        w.string(drive, "type", if n == 0 { "VHD" } else { "ISO" });
+        w.drive(controller, 0, path, kind);
     }
     w.finish()
 }

@@ -6,22 +6,10 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
-use common::{TempDir, tar};
+use common::{TempDir, emu, good, tar};
 use emu_machine::config::{MachineConfig, SerialTarget, load_files};
 use emu_machine::image::{Disk, Kind, Options, Parents};
-
-fn emu(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emu")).args(args).stdin(Stdio::null()).output().expect("emu runs")
-}
-
-fn good(args: &[&str]) -> String {
-    let output = emu(args);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{args:?}: {out}{err}");
-    out.into_owned()
-}
 
 /// What is wrong with `path`, in one line.
 fn refused(path: &str, folder: &str) -> String {

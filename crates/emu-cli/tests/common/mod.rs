@@ -15,6 +15,14 @@ pub(crate) fn emu(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_emu")).args(args).output().expect("emu runs")
 }
 
+/// Runs emu, which must succeed; what it prints.
+pub(crate) fn good(args: &[&str]) -> String {
+    let output = emu(args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{args:?}: {out}{err}");
+    out.into_owned()
+}
+
 /// Runs emu with a gigabyte of address space, 20 seconds of CPU time and a minute: its output, if that was enough.
 #[cfg(unix)]
 pub(crate) fn emu_within_limits(args: &[&str]) -> Output {

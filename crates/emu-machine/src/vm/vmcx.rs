@@ -281,24 +281,10 @@ mod tests {
     /// A machine of Server 2016, as far as its keys are those of the XML before it.
     fn machine() -> Vec<u8> {
         let mut w = Writer::new();
-        let root = w.node(0, "configuration");
-        let properties = w.node(root, "properties");
-        w.string(properties, "name", "web & <mail>");
-        w.string(properties, "global_id", "8A4C2C7E");
-        w.string(properties, "notes", &"long ".repeat(600));
-        w.number(properties, "subtype", 1);
-        let settings = w.node(root, "settings");
-        let memory = w.node(settings, "memory");
-        let bank = w.node(memory, "bank");
-        w.number(bank, "size", 2048);
-        w.truth(bank, "dynamic_memory_enabled", true);
-        let processors = w.node(settings, "processors");
-        w.number(processors, "count", 4);
+        let root = w.machine("web & <mail>", "8A4C2C7E", 1, 2048, 4);
         let scsi = w.node(root, "_d422512d-2bf2-4752-809d-7b82b5fcb1b4_");
         let controller = w.node(scsi, "controller0");
-        let drive = w.node(controller, "drive0");
-        w.string(drive, "pathname", r"C:\VMs\web.vhdx");
-        w.string(drive, "type", "VHD");
+        w.drive(controller, 0, r"C:\VMs\web.vhdx", "VHD");
         w.finish()
     }
 

@@ -69,6 +69,33 @@ impl Writer {
         self.key(parent, name, BOOL, 0, &u32::from(value).to_le_bytes());
     }
 
+    /// The beginning of a machine: name, id, generation (0 is the first), MiB of memory and processors. Returns the key that
+    /// its devices hang on.
+    pub(crate) fn machine(&mut self, name: &str, id: &str, generation: u64, memory: u64, processors: u64) -> u32 {
+        let root = self.node(0, "configuration");
+        let properties = self.node(root, "properties");
+        self.string(properties, "name", name);
+        self.string(properties, "global_id", id);
+        self.number(properties, "subtype", generation);
+        // Longer than what stands in place.
+        self.string(properties, "notes", &"long ".repeat(600));
+        let settings = self.node(root, "settings");
+        let banks = self.node(settings, "memory");
+        let bank = self.node(banks, "bank");
+        self.number(bank, "size", memory);
+        self.truth(bank, "dynamic_memory_enabled", generation != 0);
+        let count = self.node(settings, "processors");
+        self.number(count, "count", processors);
+        root
+    }
+
+    /// A drive at a controller's key: its number, path and type.
+    pub(crate) fn drive(&mut self, controller: u32, number: u32, path: &str, kind: &str) {
+        let drive = self.node(controller, &format!("drive{number}"));
+        self.string(drive, "pathname", path);
+        self.string(drive, "type", kind);
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         let mut out = vec![0; FILES + 0x2000 * self.files.len()];
         for (at, sequence) in [0, 0x1000].into_iter().zip([2u16, 1]) {
