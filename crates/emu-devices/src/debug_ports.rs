@@ -34,6 +34,7 @@ impl Device for DebugPorts {
         "debug"
     }
     fn reset(&mut self, _cx: &mut DevCx<'_>) {}
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -52,6 +52,7 @@ impl Device for Ferr {
         self.ignored = false;
         self.drive(cx);
     }
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -88,6 +88,7 @@ impl Device for FwCfg {
     fn reset(&mut self, _cx: &mut DevCx<'_>) {
         (self.selected, self.offset) = (0, 0);
     }
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -142,6 +142,7 @@ impl Device for I440fx {
         self.map_smram(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -284,6 +284,7 @@ impl Device for Piix4Pm {
         self.update(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

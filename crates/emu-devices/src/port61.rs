@@ -119,6 +119,7 @@ impl Device for Port61 {
         self.settle(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

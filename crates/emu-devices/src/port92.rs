@@ -46,6 +46,7 @@ impl Device for Port92 {
         self.value = 0;
         cx.set_wire(self.wires.a20, false);
     }
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -30,6 +30,26 @@ pub trait Device: DynState + Any + Send {
     fn mmio(&mut self) -> Option<&mut dyn MmioDevice> {
         None
     }
+    /// [`PortDevice::read`] of [`Self::ports`], in one call.
+    fn port_read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8) -> u32 {
+        self.ports().map_or(u32::MAX, |p| p.read(cx, region, offset, size))
+    }
+    /// [`PortDevice::write`] of [`Self::ports`], in one call.
+    fn port_write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8, value: u32) {
+        if let Some(p) = self.ports() {
+            p.write(cx, region, offset, size, value);
+        }
+    }
+    /// [`MmioDevice::read`] of [`Self::mmio`], in one call.
+    fn mmio_read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8) -> u64 {
+        self.mmio().map_or(u64::MAX, |m| m.read(cx, region, offset, size))
+    }
+    /// [`MmioDevice::write`] of [`Self::mmio`], in one call.
+    fn mmio_write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8, value: u64) {
+        if let Some(m) = self.mmio() {
+            m.write(cx, region, offset, size, value);
+        }
+    }
     /// Is a function on the PCI bus.
     fn pci(&mut self) -> Option<&mut dyn PciFunction> {
         None

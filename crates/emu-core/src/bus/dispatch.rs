@@ -6,6 +6,7 @@ use super::device::{Ack, DevCx, Device, DmaKind};
 use super::lines::{Effects, Lines, Sink, Wire};
 use super::map::{MmioMap, MmioRange, PortMap, PortRange};
 use super::remap::{Posted, with_unit};
+use super::steady::SteadyPorts;
 use super::{CpuSignal, DeviceId, Output, PciAddress, Remap};
 use crate::block::BlockBackend;
 use crate::input::Input;
@@ -77,6 +78,7 @@ pub struct Bus {
     /// Ports whose writes somebody looks for, first and last; and whether one was written. No part of the state.
     port_watch: Option<(u16, u16)>,
     port_watch_hit: bool,
+    steady: SteadyPorts,
 }
 
 impl core::fmt::Debug for Bus {
@@ -114,6 +116,7 @@ impl Bus {
             attention: false,
             port_watch: None,
             port_watch_hit: false,
+            steady: SteadyPorts::default(),
         }
     }
 
@@ -123,6 +126,7 @@ impl Bus {
     pub fn add(&mut self, device: Box<dyn Device>) -> DeviceId {
         let id = DeviceId(self.devices.len() as u16);
         self.devices.push(device);
+        self.steady.add();
         if let Some(function) = self.device(id).pci() {
             let address = function.address();
             self.pci.push((address, id));
@@ -169,6 +173,7 @@ impl Bus {
 
     /// Maps a device's ports, as [`Remap::Ports`] does.
     pub fn map_ports(&mut self, device: DeviceId, base: u16, len: u16, region: u16, width: u8) {
+        self.steady.end_all();
         self.ports.map(len, PortRange { device, base, region, width });
     }
 
@@ -283,6 +288,7 @@ impl Bus {
 
     /// The device with number `id`.
     pub fn device(&mut self, id: DeviceId) -> &mut dyn Device {
+        self.steady.end(id);
         &mut *self.devices[id.0 as usize]
     }
 
@@ -294,6 +300,7 @@ impl Bus {
 
     /// The first device of type `T`, to be changed.
     pub fn find_mut<T: Device>(&mut self) -> Option<&mut T> {
+        self.steady.end_all();
         self.devices.iter_mut().find_map(|d| (&mut **d as &mut dyn Any).downcast_mut())
     }
 
@@ -343,6 +350,7 @@ impl Bus {
         id: DeviceId,
         f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
     ) -> R {
+        self.steady.end(id);
         let (sched, effects, images) = (&mut self.sched, &mut self.effects, &mut self.images);
         let before = sched.next_deadline();
         let (device, unit) = match self.unit {
@@ -408,12 +416,22 @@ impl Bus {
         let Some(range) = self.ports.get(port) else { return (0xFF, 1) };
         let n = if left == 1 { 1 } else { part_size(range.width, port, left) };
         let offset = port.wrapping_sub(range.base);
-        let value = self
-            .call(mem, now, range.device, |d, cx| d.ports().map_or(u32::MAX, |p| p.read(cx, range.region, offset, n)));
-        match self.effects.pci_forward.take() {
-            Some((address, register)) => (self.pci_read(mem, now, address, register, n), n),
-            None => (value, n),
+        let again = self.steady.is_last(range.device, port);
+        let value = self.call(mem, now, range.device, |d, cx| d.port_read(cx, range.region, offset, n));
+        if let Some((address, register)) = self.effects.pci_forward.take() {
+            return (self.pci_read(mem, now, address, register, n), n);
         }
+        if n == 1 {
+            let until = if again { self.steady_until(now, port) } else { None };
+            self.steady.note(range.device, port, value as u8, until);
+        }
+        (value, n)
+    }
+
+    /// What a byte of `port` reads, if its device need not be asked.
+    #[inline(always)]
+    pub(crate) fn steady_value(&self, now: Ticks, port: u16) -> Option<u8> {
+        self.steady.value(port, now)
     }
 
     /// Until when reading a byte of `port` again would change nothing, and give what it gave now, as long as nothing else
@@ -422,13 +440,19 @@ impl Bus {
         let rate = self.rate;
         let Some(range) = self.ports.get(port) else { return Some(Ticks::NEVER) };
         let offset = port.wrapping_sub(range.base);
-        self.device(range.device).ports()?.steady_until(now, rate, range.region, offset)
+        self.devices[range.device.0 as usize].ports()?.steady_until(now, rate, range.region, offset)
     }
 
     /// OUT to `port`, `size` 1, 2 or 4.
     pub fn port_write(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, size: u8, value: u32) {
         if let Some((first, last)) = self.port_watch {
             self.port_watch_hit |= port <= last && u32::from(port) + u32::from(size) > u32::from(first);
+        }
+        if size == 1 {
+            if let Some(range) = self.ports.get(port) {
+                self.port_write_part(mem, now, port, range, 1, value & 0xFF);
+            }
+            return;
         }
         let mut done = 0;
         while done < size {
@@ -439,16 +463,26 @@ impl Bus {
             };
             let n = if size - done == 1 { 1 } else { part_size(range.width, at, size - done) };
             let part = (value >> (8 * u32::from(done))) & (u32::MAX >> (32 - 8 * u32::from(n)));
-            let offset = at.wrapping_sub(range.base);
-            self.call(mem, now, range.device, |d, cx| {
-                if let Some(p) = d.ports() {
-                    p.write(cx, range.region, offset, n, part);
-                }
-            });
-            if let Some((address, register)) = self.effects.pci_forward.take() {
-                self.pci_write(mem, now, address, register, n, part);
-            }
+            self.port_write_part(mem, now, at, range, n, part);
             done += n;
+        }
+    }
+
+    /// OUT of a byte.
+    #[inline(always)]
+    pub(crate) fn port_write_byte(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, value: u8) {
+        match self.ports.get(port) {
+            Some(range) if self.port_watch.is_none() => self.port_write_part(mem, now, port, range, 1, value.into()),
+            _ => self.port_write(mem, now, port, 1, value.into()),
+        }
+    }
+
+    #[inline]
+    fn port_write_part(&mut self, mem: &mut PhysMem, now: Ticks, port: u16, range: PortRange, n: u8, part: u32) {
+        let offset = port.wrapping_sub(range.base);
+        self.call(mem, now, range.device, |d, cx| d.port_write(cx, range.region, offset, n, part));
+        if let Some((address, register)) = self.effects.pci_forward.take() {
+            self.pci_write(mem, now, address, register, n, part);
         }
     }
 
@@ -474,18 +508,14 @@ impl Bus {
     pub fn mmio_read(&mut self, mem: &mut PhysMem, now: Ticks, number: u16, pa: u64, size: u8) -> u64 {
         let Some(range) = self.mmio.get(number) else { return u64::MAX };
         let offset = pa.wrapping_sub(range.base);
-        self.call(mem, now, range.device, |d, cx| d.mmio().map_or(u64::MAX, |m| m.read(cx, range.region, offset, size)))
+        self.call(mem, now, range.device, |d, cx| d.mmio_read(cx, range.region, offset, size))
     }
 
     /// Writes region `number` of the memory map at physical address `pa`.
     pub fn mmio_write(&mut self, mem: &mut PhysMem, now: Ticks, number: u16, pa: u64, size: u8, value: u64) {
         let Some(range) = self.mmio.get(number) else { return };
         let offset = pa.wrapping_sub(range.base);
-        self.call(mem, now, range.device, |d, cx| {
-            if let Some(m) = d.mmio() {
-                m.write(cx, range.region, offset, size, value);
-            }
-        });
+        self.call(mem, now, range.device, |d, cx| d.mmio_write(cx, range.region, offset, size, value));
     }
 
     /// What [`Self::mmio_read`] would give, without side effects.
@@ -702,6 +732,7 @@ impl Bus {
     }
 
     fn apply_remaps(&mut self, mem: &mut PhysMem) {
+        self.steady.end_all();
         for (id, remap) in core::mem::take(&mut self.effects.remaps) {
             match remap {
                 Remap::Ports { base, len, region, width } => {
@@ -764,6 +795,7 @@ impl Bus {
             self.cpus.iter_mut().zip(ignne).for_each(|(cpu, level)| cpu.ignne = level);
             Ok(())
         })?;
+        self.steady.end_all();
         self.devices.iter_mut().try_for_each(|d| d.load_chunk(r))?;
         self.attention = true;
         Ok(())

@@ -8,6 +8,7 @@ mod map;
 mod pci;
 mod remap;
 pub mod rig;
+mod steady;
 
 pub use device::{
     Ack, DevCx, Device, DmaClient, DmaController, DmaCycle, DmaKind, DynState, InputPins, InterruptController,

@@ -345,6 +345,21 @@ impl Cpu {
         self.refresh_segment_mode();
     }
 
+    /// As [`Self::change_segment`], where nothing but this segment has changed, and its limits are derived.
+    #[inline(always)]
+    pub(crate) fn reload_segment(&mut self, index: usize, s: &Segment) {
+        let before = core::mem::replace(&mut self.seg[index], *s).flat;
+        // Of these registers the mode knows no more than whether they are flat.
+        let mode_stays = match index {
+            seg::ES | seg::DS => before == s.flat,
+            seg::FS | seg::GS => true,
+            _ => false,
+        };
+        if !mode_stays {
+            self.refresh_segment_mode();
+        }
+    }
+
     /// Replaces a segment register; another one that is replaced right behind it brings what is derived from it.
     pub(crate) fn put_segment(&mut self, index: usize, mut s: Segment) {
         s.refresh(self.mode.is_protected());
@@ -375,25 +390,29 @@ impl Cpu {
 
     /// Derives those bits of the mode anew that come from segments and the privilege level.
     pub(crate) fn refresh_segment_mode(&mut self) {
-        const KEPT: u16 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
-        let [es, cs, ss, ds, ..] = &self.seg;
-        let code64 = self.mode.has(Mode::LONG) && cs.attr & attr::L != 0;
-        let flat = cs.is_flat(false) && es.is_flat(true) && ss.is_flat(true) && ds.is_flat(true);
-        let code32 = cs.is_32();
-        let reach = if code32 { 0xFFFF_FFFF } else { 0xFFFF };
-        let code = match (code64, code32) {
-            (true, _) => Mode::CODE64 | Mode::FLAT | Mode::OPEN_LIMIT,
-            (_, true) => Mode::CODE32,
-            _ => 0,
-        };
-        let bit = |bit: u16, on: bool| if on { bit } else { 0 };
-        let aligned = self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.eflags & AC != 0;
+        let (cs, ss) = (self.seg[seg::CS], self.seg[seg::SS]);
+        self.refresh_mode_of(&cs, &ss);
+    }
+
+    /// As [`Self::refresh_segment_mode`], where `cs` and `ss` are copies of those registers: a host waits long for what it
+    /// has just written in other pieces.
+    #[inline(always)]
+    pub(crate) fn refresh_mode_of(&mut self, cs: &Segment, ss: &Segment) {
+        const KEPT: u32 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
+        let [es, _, _, ds, ..] = &self.seg;
+        // Without branches: system calls come here twice each.
+        let bit = |bit: u32, on: bool| bit * u32::from(on);
+        let flat = cs.is_flat(false) & es.is_flat(true) & ss.is_flat(true) & ds.is_flat(true);
+        let (code64, code32) = (self.mode.has(Mode::LONG) & (cs.attr & attr::L != 0), cs.is_32());
+        let open = (cs.limit == u32::MAX) | (!code32 & (cs.limit >= 0xFFFF));
+        let code = bit(Mode::CODE64 | Mode::FLAT | Mode::OPEN_LIMIT, code64) | bit(Mode::CODE32, code32 & !code64);
+        let aligned = (self.cpl == 3) & (self.cr0 & CR0_AM != 0) & (self.eflags & AC != 0);
         let set = code
             | bit(Mode::STACK32, ss.is_32())
             | bit(Mode::FLAT, flat)
-            | bit(Mode::OPEN_LIMIT, cs.limit >= reach)
+            | bit(Mode::OPEN_LIMIT, open)
             | bit(Mode::ALIGN, aligned);
-        self.mode = Mode(self.mode.0 & KEPT | set | u16::from(self.cpl) << 7);
+        self.mode = Mode(self.mode.0 & KEPT | set | u32::from(self.cpl) << 7);
     }
 
     /// Whether DR7 enables a breakpoint on data or ports.

@@ -2,38 +2,38 @@
 
 /// A set of mode bits; part of every block's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Mode(pub u16);
+pub struct Mode(pub u32);
 
 impl Mode {
     /// CS.D: 32-bit operands and addresses by default.
-    pub const CODE32: u16 = 1 << 0;
+    pub const CODE32: u32 = 1 << 0;
     /// 64-bit mode.
-    pub const CODE64: u16 = 1 << 1;
+    pub const CODE64: u32 = 1 << 1;
     /// SS.B: the stack pointer is ESP (in 64-bit mode, it is RSP whatever this says).
-    pub const STACK32: u16 = 1 << 2;
+    pub const STACK32: u32 = 1 << 2;
     /// ES, CS, SS and DS are flat: base 0, limit 4 GiB, readable and (but CS) writable.
-    pub const FLAT: u16 = 1 << 3;
+    pub const FLAT: u32 = 1 << 3;
     /// The code segment's limit covers every instruction pointer of its size.
-    pub const OPEN_LIMIT: u16 = 1 << 4;
+    pub const OPEN_LIMIT: u32 = 1 << 4;
     /// Protected mode.
-    pub const PE: u16 = 1 << 5;
+    pub const PE: u32 = 1 << 5;
     /// V86 mode.
-    pub const V86: u16 = 1 << 6;
+    pub const V86: u32 = 1 << 6;
     /// The current privilege level, two bits.
-    pub const CPL: u16 = 3 << 7;
+    pub const CPL: u32 = 3 << 7;
     /// One instruction at a time: single-step trap or instruction breakpoints are armed.
-    pub const SINGLE: u16 = 1 << 9;
+    pub const SINGLE: u32 = 1 << 9;
     /// IA-32e mode (64-bit or compatibility mode).
-    pub const LONG: u16 = 1 << 10;
+    pub const LONG: u32 = 1 << 10;
     /// Data accesses are checked for alignment (CR0.AM, EFLAGS.AC, CPL 3).
-    pub const ALIGN: u16 = 1 << 11;
+    pub const ALIGN: u32 = 1 << 11;
     /// Breakpoints on data or ports are armed: the chain must be able to stop behind any instruction.
-    pub const WATCH: u16 = 1 << 12;
+    pub const WATCH: u32 = 1 << 12;
 
     /// Whether any of `bits` is set.
     #[inline(always)]
     #[must_use]
-    pub const fn has(self, bits: u16) -> bool {
+    pub const fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
     }
 

@@ -15,6 +15,9 @@ pub(crate) struct InsnPlace {
     /// The handler of the instruction before it does it too: the chain must not be stopped here from outside. Its own op
     /// is used by a slow path of that instruction, which goes on here, and may be stopped there.
     pub(crate) joined: bool,
+    /// Bytes of the immediate at its end that its op has as `imm`, sign-extended; 0 if it has none, or something else
+    /// depends on it.
+    pub(crate) immediate: u8,
     /// Flags that the instructions before it should have set are missing: the chain must not stop before it.
     pub(crate) stale: bool,
 }
@@ -35,7 +38,7 @@ pub(crate) struct Block {
     /// Pool offset of its first byte.
     pub(crate) key: u64,
     /// Mode bits that it was decoded under.
-    pub(crate) mode: u16,
+    pub(crate) mode: u32,
     pub(crate) health: Health,
     /// Pool page of its second part, if its only instruction crosses a page.
     pub(crate) second_page: Option<u64>,

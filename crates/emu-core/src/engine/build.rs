@@ -1,6 +1,6 @@
 //! Decoding a block: iced's instructions in, our ops out.
 
-use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction};
+use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction, OpKind};
 
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
@@ -85,19 +85,47 @@ impl<'a> Builder<'a> {
     /// Begins an instruction `offset` bytes from the block's start.
     fn place(&mut self, offset: usize) {
         let slot = self.slots.len() as u16;
-        self.places.push(InsnPlace { offset: offset as u16, slot, fused: false, joined: false, stale: false });
+        self.places.push(InsnPlace {
+            offset: offset as u16,
+            slot,
+            fused: false,
+            joined: false,
+            immediate: 0,
+            stale: false,
+        });
     }
 
     /// Notes that the instruction `offset` bytes from the block's start shares its op with the one before it.
     fn place_fused(&mut self, offset: usize) {
         let slot = self.places.last().map_or(0, |p| p.slot);
-        self.places.push(InsnPlace { offset: offset as u16, slot, fused: true, joined: false, stale: false });
+        self.places.push(InsnPlace {
+            offset: offset as u16,
+            slot,
+            fused: true,
+            joined: false,
+            immediate: 0,
+            stale: false,
+        });
     }
 
     /// Notes whether flags are not what they should be before the instruction just begun.
     fn mark_stale(&mut self, stale: bool) {
         if let Some(place) = self.places.last_mut() {
             place.stale = stale;
+        }
+    }
+
+    /// The instruction that is being lowered has its last operand, an immediate, in its op's `imm`, and nothing else depends
+    /// on that.
+    pub(crate) fn immediate(&mut self, insn: &Instruction) {
+        let size = match insn.op_kind(insn.op_count() - 1) {
+            OpKind::Immediate8 | OpKind::Immediate8to16 | OpKind::Immediate8to32 | OpKind::Immediate8to64 => 1,
+            OpKind::Immediate16 => 2,
+            OpKind::Immediate32 | OpKind::Immediate32to64 => 4,
+            _ => return,
+        };
+        if let Some(place) = self.places.last_mut() {
+            place.immediate = size;
         }
     }
 
@@ -305,13 +333,17 @@ impl System {
             return false;
         }
         let same = self.engine.is_unchanged(&self.mem, index);
-        if same || self.rebuild_in_place(index) {
-            self.engine.note(if same { Event::Unchanged } else { Event::Changed });
-            self.engine.rehabilitate(&mut self.mem, index);
-            self.protect_fresh_code();
-            return true;
+        let changed = if same { None } else { self.engine.change_immediate(&self.mem, index) };
+        if !same && changed.is_none() && !self.rebuild_in_place(index) {
+            return false;
         }
-        false
+        self.engine.note(if same { Event::Unchanged } else { Event::Changed });
+        self.engine.rehabilitate(&mut self.mem, index);
+        self.protect_fresh_code();
+        if let Some(n) = changed {
+            self.engine.enter_site(index, n);
+        }
+        true
     }
 
     /// Decodes suspect block `index` anew into its own ops, if they are enough.
@@ -449,7 +481,7 @@ impl System {
     /// Makes the context of the present mode and address space the present one.
     #[inline(always)]
     pub(crate) fn select_context(&mut self) {
-        if !self.engine.contexts.is_present(self.cpu.mode.0) {
+        if !self.engine.contexts.is_present(self.cpu.mode.0) && !self.engine.contexts.swap(self.cpu.mode.0) {
             self.change_context();
         }
     }
@@ -687,7 +719,12 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         let special = fast && !strays && table.is_ordinary(insn.code());
         let transit =
             special && last && exec.is_some_and(|exec| exec::hot::transit::lower(insn, b, |b| b.decoded(exec, insn)));
-        if !(transit || special && exec::hot::lower(insn, b)) {
+        let system = special
+            && exec.is_some_and(|exec| {
+                exec::hot::segment::lower(insn, b, |b| b.decoded(exec, insn))
+                    || exec::hot::control::lower(insn, b, |b| b.decoded(exec, insn))
+            });
+        if !(transit || system || special && exec::hot::lower(insn, b)) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
         stale = match flags[i] {

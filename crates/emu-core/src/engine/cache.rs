@@ -9,7 +9,7 @@ use crate::mem::{CODE_GRANULE, PAGE_SHIFT, PAGE_SIZE, PhysMem, granule_mask};
 use crate::profile::Event;
 use crate::system::is_canonical;
 
-fn bucket(key: u64, mode: u16) -> usize {
+fn bucket(key: u64, mode: u32) -> usize {
     let h = (key ^ u64::from(mode) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (h >> 40) as usize & (BUCKETS - 1)
 }
@@ -17,7 +17,7 @@ fn bucket(key: u64, mode: u16) -> usize {
 impl Engine {
     /// The block at pool offset `key` for `mode`, if it is decoded and its bytes are still right. If it crosses a page, the
     /// caller checks that its second page still follows the first.
-    pub(crate) fn find(&mut self, mem: &mut PhysMem, key: u64, mode: u16) -> Option<u32> {
+    pub(crate) fn find(&mut self, mem: &mut PhysMem, key: u64, mode: u32) -> Option<u32> {
         let i = self.first_of(key, mode)?;
         if self.block(i).health == Health::Suspect && !self.revive(mem, i) {
             return None;
@@ -27,7 +27,7 @@ impl Engine {
 
     /// The first block of `key` and `mode` that is not dead; dead ones on the way leave their bucket's list, which
     /// self-modifying code would make ever longer.
-    fn first_of(&mut self, key: u64, mode: u16) -> Option<u32> {
+    fn first_of(&mut self, key: u64, mode: u32) -> Option<u32> {
         let slot = bucket(key, mode);
         let (mut i, mut previous) = (self.buckets[slot], NONE);
         while i != NONE {
@@ -58,6 +58,7 @@ impl Engine {
     /// A suspect block is good again.
     pub(super) fn rehabilitate(&mut self, mem: &mut PhysMem, i: u32) {
         self.mark(mem, i);
+        self.sites.end();
         self.blocks[i as usize].health = Health::Good;
         let b = self.block(i);
         let stops = self.breaks_at(b.key % PAGE_SIZE);
@@ -101,6 +102,7 @@ impl Engine {
             self.blocks.push(block);
             return i;
         }
+        self.sites.end();
         let slot = bucket(block.key, block.mode);
         block.next_in_bucket = self.buckets[slot];
         self.buckets[slot] = i;
@@ -255,6 +257,7 @@ impl Engine {
         self.jumps.clear(self.lookup_op);
         self.parked.iter_mut().for_each(|view| view.jumps.clear(self.lookup_op));
         self.patched.clear();
+        self.sites.end();
         self.generation = self.generation.wrapping_add(1);
         self.trampoline = None;
     }

@@ -55,7 +55,7 @@ fn follow(sys: &mut System, entry: OpRef) {
 
 /// The entry handler of blocks of this mode. Where the instruction pointer could pass the end of its segment inside of the
 /// block, the entry checks that it doesn't.
-pub(crate) fn entry_handler(mode: u16) -> Handler {
+pub(crate) fn entry_handler(mode: u32) -> Handler {
     let mode = Mode(mode);
     if mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64) { enter } else { enter_checked }
 }
@@ -63,7 +63,7 @@ pub(crate) fn entry_handler(mode: u16) -> Handler {
 /// Whether all that entry handler `run` does is to enter a block of this mode, where its instruction pointer is below
 /// [`CLOSE_TO_END`].
 #[allow(unpredictable_function_pointer_comparisons, reason = "a handler that is not recognised is only called")]
-pub(super) fn is_plain_entry(mode: u16, run: Handler) -> bool {
+pub(super) fn is_plain_entry(mode: u32, run: Handler) -> bool {
     Mode(mode).has(Mode::OPEN_LIMIT) && run == entry_handler(mode)
 }
 
@@ -71,14 +71,14 @@ pub(super) fn is_plain_entry(mode: u16, run: Handler) -> bool {
 pub(crate) const CLOSE_TO_END: u64 = 0x1_0000 - super::LONGEST_BLOCK;
 
 /// The entry handler of blocks that begin where a debugger's breakpoint may stand.
-pub(crate) fn break_handler(mode: u16) -> Handler {
+pub(crate) fn break_handler(mode: u32) -> Handler {
     let mode = Mode(mode);
     let open = mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64);
     if open { enter_break } else { enter_break_checked }
 }
 
 /// The entry handler of blocks that may be loops which only look.
-pub(super) fn poll_handler(mode: u16) -> Handler {
+pub(super) fn poll_handler(mode: u32) -> Handler {
     let mode = Mode(mode);
     let open = mode.has(Mode::OPEN_LIMIT) && mode.has(Mode::CODE32 | Mode::CODE64);
     if open { enter_poll } else { enter_poll_checked }

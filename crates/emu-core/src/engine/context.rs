@@ -21,7 +21,7 @@ const TRANSLATIONS: usize = 256;
 const NUMBERS: u32 = 0x7FFF;
 const NUMBER_SHIFT: u32 = 48;
 /// No mode has this value.
-const NO_MODE: u16 = u16::MAX;
+const NO_MODE: u32 = u32::MAX;
 /// No canonical address in any context has this key.
 pub(super) const NO_KEY: u64 = 1 << 63;
 
@@ -29,7 +29,7 @@ pub(super) const NO_KEY: u64 = 1 << 63;
 pub(crate) type CodePage = (u64, u64);
 
 struct Context {
-    mode: u16,
+    mode: u32,
     /// CR3 of its pages; `None` while all of them are global.
     space: Option<u64>,
     number: u32,
@@ -44,7 +44,7 @@ struct Context {
 }
 
 impl Context {
-    fn begin(mode: u16, number: u32) -> Context {
+    fn begin(mode: u32, number: u32) -> Context {
         let (pages, filter) = (Vec::new(), Box::new([0; 64]));
         Context { mode, space: None, number, stale: false, large: false, pages, filter }
     }
@@ -56,8 +56,8 @@ impl Context {
 }
 
 /// Where a mode's hint stands.
-fn hint(mode: u16) -> usize {
-    usize::from(mode ^ mode >> 5) % 16
+fn hint(mode: u32) -> usize {
+    (mode ^ mode >> 5) as usize % 16
 }
 
 /// The contexts of the CPU, and the code pages translated in them.
@@ -65,10 +65,12 @@ pub(crate) struct Contexts {
     /// Number of the present context, in bits 62:48; 0 if there is none.
     number: u64,
     /// The present context's mode.
-    mode: u16,
+    mode: u32,
     kept: Vec<Context>,
     /// The present one's index.
     present: usize,
+    /// Mode, number and index of the context before the present one, if it can be so again without more ado.
+    last: (u32, u64, usize),
     /// Indices by mode, of those that were present last: hints only.
     recent: [u8; 16],
     /// The number that was given last.
@@ -79,14 +81,23 @@ pub(crate) struct Contexts {
 impl Default for Contexts {
     fn default() -> Self {
         let translations = Box::new([(NO_KEY, 0); TRANSLATIONS]);
-        Contexts { number: 0, mode: NO_MODE, kept: Vec::new(), present: 0, recent: [0; 16], newest: 0, translations }
+        Contexts {
+            number: 0,
+            mode: NO_MODE,
+            kept: Vec::new(),
+            present: 0,
+            last: (NO_MODE, 0, 0),
+            recent: [0; 16],
+            newest: 0,
+            translations,
+        }
     }
 }
 
 impl Contexts {
     /// Whether `mode`'s context is the present one.
     #[inline(always)]
-    pub(crate) fn is_present(&self, mode: u16) -> bool {
+    pub(crate) fn is_present(&self, mode: u32) -> bool {
         self.mode == mode
     }
 
@@ -96,28 +107,46 @@ impl Contexts {
         lin ^ self.number
     }
 
+    /// Makes the context before the present one the present one, if it is that of `mode`: a system call and its return
+    /// do nothing else.
+    #[inline(always)]
+    pub(crate) fn swap(&mut self, mode: u32) -> bool {
+        if self.last.0 != mode {
+            return false;
+        }
+        let (present, number, index) = self.last;
+        self.last = (self.mode, self.number, self.present);
+        (self.mode, self.number, self.present) = (present, number, index);
+        true
+    }
+
     /// Makes the context of `mode` under `cr3` the present one. The answer are pages that must be walked again first, and
     /// handed back with the result by [`Self::walked`].
-    pub(crate) fn select(&mut self, mode: u16, cr3: u64) -> Option<Vec<CodePage>> {
+    pub(crate) fn select(&mut self, mode: u32, cr3: u64) -> Option<Vec<CodePage>> {
+        let mut before = (self.mode, self.number, self.present);
         let fits = |c: &Context| c.mode == mode && c.space.is_none_or(|s| s == cr3);
         let hinted = usize::from(self.recent[hint(mode)]);
         if !self.kept.get(hinted).is_some_and(fits) {
             self.search(mode, fits);
+            before.0 = NO_MODE;
         } else {
             self.present = hinted;
         }
         let c = &mut self.kept[self.present];
         if core::mem::take(&mut c.stale) {
-            return Some(core::mem::take(&mut c.pages));
+            let pages = core::mem::take(&mut c.pages);
+            self.leave();
+            return Some(pages);
         }
-        self.mode = mode;
-        self.number = u64::from(c.number) << NUMBER_SHIFT;
+        let number = u64::from(c.number) << NUMBER_SHIFT;
+        self.last = before;
+        (self.mode, self.number) = (mode, number);
         None
     }
 
     /// Has the context of `mode` that `fits` be the present one; there it is new if there is none.
     #[inline(never)]
-    fn search(&mut self, mode: u16, fits: impl Fn(&Context) -> bool) {
+    fn search(&mut self, mode: u32, fits: impl Fn(&Context) -> bool) {
         self.present = self.kept.iter().position(fits).unwrap_or_else(|| {
             self.newest += 1;
             let context = Context::begin(mode, self.newest);
@@ -183,6 +212,7 @@ impl Contexts {
 
     fn leave(&mut self) {
         (self.number, self.mode) = (0, NO_MODE);
+        self.last = (NO_MODE, 0, 0);
     }
 
     /// CR3 was written, which drops the translations that are not global.

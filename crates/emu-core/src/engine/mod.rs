@@ -13,11 +13,12 @@ mod jumps;
 mod op;
 mod polls;
 mod profiled;
+mod sites;
 pub mod survey;
 
 pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
-pub(crate) use chain::{CLOSE_TO_END, cold_end, land, landing, refuse_block, run_chain, run_decoded};
+pub(crate) use chain::{CLOSE_TO_END, cold, cold_end, land, landing, refuse_block, run_chain, run_decoded};
 pub(crate) use op::{Edge, Enters, Handler, Landing, OpRef, Slot, goto, next};
 pub(crate) use polls::Poll;
 
@@ -70,6 +71,7 @@ pub(crate) struct Engine {
     patched: Vec<(OpRef, Handler)>,
     /// A debugger's breakpoints: linear addresses.
     pub(crate) breaks: Vec<u64>,
+    sites: sites::Sites,
     /// Rises when all decoded code is thrown away.
     generation: u32,
     /// Where the trampoline goes next.
@@ -127,6 +129,7 @@ impl Engine {
             lookup_op,
             patched: Vec::new(),
             breaks: Vec::new(),
+            sites: sites::Sites::new(lookup_op),
             generation: 0,
             trampoline: None,
             profile: None,

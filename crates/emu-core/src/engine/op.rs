@@ -194,6 +194,11 @@ impl OpRef {
             unsafe { (*self.0.add(i)).get().copy_from_nonoverlapping(slot, 1) }
         }
     }
+    /// Replaces the immediate operand here.
+    pub(super) fn set_imm(self, imm: u32) {
+        // SAFETY: as for `set_run`; only called on ops.
+        unsafe { (*(*self.0).get()).op.imm = imm }
+    }
     /// Replaces the handler here.
     pub(crate) fn set_run(self, run: Handler) {
         // SAFETY: no reference into the slot is alive: accessors copy out (module invariant).

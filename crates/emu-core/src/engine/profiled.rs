@@ -37,7 +37,7 @@ fn counted(run: Handler) -> Handler {
 
 impl Engine {
     /// The entry handler of blocks of this mode. One that `wraps` goes on at the start of its segment.
-    pub(super) fn entry_handler(&self, mode: u16, wraps: bool) -> Handler {
+    pub(super) fn entry_handler(&self, mode: u32, wraps: bool) -> Handler {
         let run = if wraps { chain::enter } else { chain::entry_handler(mode) };
         if self.profile.is_some() { counted(run) } else { run }
     }

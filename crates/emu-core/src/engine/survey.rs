@@ -30,7 +30,7 @@ fn address(run: Handler) -> usize {
 }
 
 /// The kinds of code that handlers differ by.
-const MODES: [u16; 7] = [
+const MODES: [u32; 7] = [
     Mode::OPEN_LIMIT,
     Mode::OPEN_LIMIT | Mode::STACK32,
     Mode::OPEN_LIMIT | Mode::CODE32 | Mode::PE,
@@ -173,6 +173,8 @@ pub fn all() -> Handlers {
     survey.found.extend(crate::exec::hot::Fusions::new().handlers().map(address));
     survey.found.extend(super::profiled::COUNTED.map(address));
     survey.found.extend(crate::exec::hot::transit::HANDLERS.map(address));
+    survey.found.extend(crate::exec::hot::segment::HANDLERS.map(address));
+    survey.found.extend(crate::exec::hot::control::HANDLERS.map(address));
     for mode in MODES.map(Mode) {
         survey.singles(mode);
         survey.pairs(mode);

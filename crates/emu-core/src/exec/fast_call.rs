@@ -63,7 +63,7 @@ impl System {
         }
         self.cpu.seg[seg::CS] = *cs;
         self.cpu.seg[seg::SS] = *ss;
-        self.cpu.refresh_segment_mode();
+        self.cpu.refresh_mode_of(cs, ss);
     }
 
     /// Call number `call` of [`Call`], with RIP behind it. Nothing has changed if the answer is false: it faults.

@@ -87,6 +87,15 @@ impl System {
     #[inline(never)]
     pub(crate) fn quick_in(&mut self, op: OpRef, port: u16, size: u8) -> bool {
         let Some(now) = self.begin_io(op, port, size) else { return false };
+        if size == 1
+            && let Some(value) = self.bus.steady_value(now, port)
+        {
+            self.scratch = value.into();
+            let poll = &mut self.poll;
+            (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
+            self.at = None;
+            return true;
+        }
         self.scratch = self.bus.port_read(&mut self.mem, now, port, size).into();
         let poll = &mut self.poll;
         (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
@@ -99,7 +108,11 @@ impl System {
     #[inline(never)]
     pub(crate) fn quick_out(&mut self, op: OpRef, port: u16, size: u8, value: u32) -> bool {
         let Some(now) = self.begin_io(op, port, size) else { return false };
-        self.bus.port_write(&mut self.mem, now, port, size, value);
+        if size == 1 {
+            self.bus.port_write_byte(&mut self.mem, now, port, value as u8);
+        } else {
+            self.bus.port_write(&mut self.mem, now, port, size, value);
+        }
         self.at = None;
         self.after_device();
         if self.leave {

@@ -17,6 +17,7 @@ pub struct PhysMem {
     ram_len: u64,
     allocated: u64,
     layout: Layout,
+    plain: Plain,
     a20: bool,
     /// SMRAM's physical range and its place in the pool, if the chipset decodes it.
     smram: Option<(core::ops::Range<u64>, u64)>,
@@ -40,6 +41,43 @@ pub struct PhysMem {
     track: Tracker,
 }
 
+/// The largest stretch of the map that is ordinary memory, which needs no look at the rest of the map.
+#[derive(Debug, Default)]
+struct Plain {
+    start: u64,
+    /// 0 while the A20 gate is closed or SMRAM may be seen.
+    len: u64,
+    /// Its length if not.
+    whole: u64,
+    pool: u64,
+}
+
+impl Plain {
+    /// `[start, start + len)` was mapped to `read` and `write`; `None` for what stays as it is.
+    fn note(&mut self, start: u64, len: u64, read: Option<Target>, write: Option<Target>) {
+        let (end, own_end) = (start.saturating_add(len), self.start + self.whole);
+        if let (Some(Target::Pool(pool)), true) = (read, read == write && len > self.whole) {
+            (self.start, self.whole, self.pool) = (start, len, pool);
+        } else if start < own_end && end > self.start {
+            // What is left before or behind.
+            let (before, behind) = (start.saturating_sub(self.start), own_end.saturating_sub(end));
+            if before >= behind {
+                self.whole = before;
+            } else {
+                self.pool += end - self.start;
+                (self.start, self.whole) = (end, behind);
+            }
+        }
+    }
+
+    /// The place in the pool of `size` bytes at `pa`.
+    #[inline(always)]
+    fn place(&self, pa: u64, size: u64) -> Option<u64> {
+        let at = pa.wrapping_sub(self.start);
+        if at < self.len && self.len - at >= size { Some(self.pool + at) } else { None }
+    }
+}
+
 impl PhysMem {
     /// `ram` bytes of RAM, not mapped anywhere yet, and room for `extra` bytes of ROM and video memory. Both are rounded
     /// up to pages. `None` if the host can't give that much.
@@ -55,6 +93,7 @@ impl PhysMem {
             ram_len,
             allocated: ram_len,
             layout: Layout::default(),
+            plain: Plain::default(),
             a20: true,
             smram: None,
             smram_open: false,
@@ -101,12 +140,29 @@ impl PhysMem {
     /// Maps reads and writes of `[start, start + len)` apart; `None` leaves that direction as it is.
     pub fn map_split(&mut self, start: u64, len: u64, read: Option<Target>, write: Option<Target>) {
         self.layout.set(start, len, read, write);
+        self.plain.note(start, len, read, write);
+        self.open_plain();
         self.map_generation = self.map_generation.wrapping_add(1);
     }
 
     /// What answers reads, and what answers writes, of the page at `pa` (after the A20 gate).
     #[must_use]
+    #[inline]
     pub fn target(&self, pa: u64) -> (Target, Target) {
+        match self.plain.place(pa, 1) {
+            Some(place) => (Target::Pool(place & !(PAGE_SIZE - 1)), Target::Pool(place & !(PAGE_SIZE - 1))),
+            None => self.target_by_map(pa),
+        }
+    }
+
+    /// Whether a look at the map is needed has changed.
+    fn open_plain(&mut self) {
+        let open = self.a20 && !self.smm && !self.smram_open;
+        self.plain.len = if open { self.plain.whole } else { 0 };
+    }
+
+    #[inline(never)]
+    fn target_by_map(&self, pa: u64) -> (Target, Target) {
         let pa = self.gated(pa);
         if (self.smm || self.smram_open)
             && let Some((range, pool)) = &self.smram
@@ -123,6 +179,7 @@ impl PhysMem {
     pub fn set_smram(&mut self, smram: Option<(core::ops::Range<u64>, u64)>, open: bool) {
         if (&self.smram, self.smram_open) != (&smram, open) {
             (self.smram, self.smram_open) = (smram, open);
+            self.open_plain();
             self.map_generation = self.map_generation.wrapping_add(1);
         }
     }
@@ -131,6 +188,7 @@ impl PhysMem {
     pub(crate) fn set_smm(&mut self, on: bool) {
         if self.smm != on {
             self.smm = on;
+            self.open_plain();
             self.map_generation = self.map_generation.wrapping_add(1);
         }
     }
@@ -145,6 +203,7 @@ impl PhysMem {
     pub fn set_a20(&mut self, on: bool) {
         if self.a20 != on {
             self.a20 = on;
+            self.open_plain();
             self.map_generation = self.map_generation.wrapping_add(1);
         }
     }
@@ -191,6 +250,7 @@ impl PhysMem {
 
     /// Reads an integer at `pa`, as [`Self::read`] does.
     #[must_use]
+    #[inline]
     pub fn load<T: Scalar>(&self, pa: u64) -> T {
         if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
             && let Target::Pool(page) = self.target(pa).0
@@ -444,6 +504,7 @@ impl State for PhysMem {
             fresh_code: _,
             tagged: _,
             data_stores: _,
+            plain: _,
             track: _,
         } = self;
         w.field(1, ram_len);

@@ -108,7 +108,7 @@ struct Count {
     calls: bool,
 }
 
-type Key = (u64, u16, Box<[u8]>);
+type Key = (u64, u32, Box<[u8]>);
 
 /// The counters of a machine whose profile is being taken.
 pub(crate) struct Counting {

@@ -272,6 +272,9 @@ impl System {
             _ => return false,
         }
         let offset = number << PAGE_SHIFT | lin % PAGE_SIZE;
+        if self.engine.store_immediate(self.block, offset, size, value) {
+            return true;
+        }
         if self.mem.hits_code(offset, size) {
             self.engine.code_written(&mut self.mem, offset, size);
             if self.engine.block(self.block).health == Health::Suspect {

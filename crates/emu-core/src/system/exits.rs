@@ -54,7 +54,7 @@ impl System {
     /// An instruction or an exception has led to another mode, or may have, since `before`. Returns whether execution may go
     /// on there at once: only the privilege level and the segments have changed, and nothing between two chains is due.
     pub(crate) fn goes_on_from(&mut self, before: Conditions) -> bool {
-        const MAY_CHANGE: u16 = Mode::CPL | Mode::CODE32 | Mode::CODE64 | Mode::STACK32 | Mode::FLAT | Mode::OPEN_LIMIT;
+        const MAY_CHANGE: u32 = Mode::CPL | Mode::CODE32 | Mode::CODE64 | Mode::STACK32 | Mode::FLAT | Mode::OPEN_LIMIT;
         let flags = self.cpu.eflags;
         let changed = before.mode.0 ^ self.cpu.mode.0;
         let rises = flags & !before.eflags & IF != 0 && self.interrupt_waits();

@@ -138,6 +138,7 @@ impl System {
     pub(crate) fn load_real_segment(&mut self, index: usize, sel: u16) {
         let mut s = if self.cpu.mode.has(Mode::V86) { Segment::real(sel) } else { self.cpu.seg[index] };
         (s.sel, s.base, s.null) = (sel, u64::from(sel) << 4, false);
-        self.cpu.set_segment(index, s);
+        s.refresh(false);
+        self.cpu.reload_segment(index, &s);
     }
 }

@@ -20,9 +20,9 @@ const RETURNS: usize = 8;
 const LOADED: usize = 16;
 const NO_LEVEL: u8 = 4;
 /// No transfer starts from this mode.
-const NO_MODE: u16 = u16::MAX;
+const NO_MODE: u32 = u32::MAX;
 /// Modes in which more can happen than is looked at here.
-const SPECIAL: u16 = Mode::V86 | Mode::ALIGN | Mode::SINGLE | Mode::WATCH;
+const SPECIAL: u32 = Mode::V86 | Mode::ALIGN | Mode::SINGLE | Mode::WATCH;
 /// What IRET may change here.
 const CHANGES: u32 = STATUS | DF | IF;
 
@@ -30,7 +30,7 @@ const CHANGES: u32 = STATUS | DF | IF;
 #[derive(Clone, Copy)]
 struct Gate {
     /// The mode in which the interrupt came.
-    from: u16,
+    from: u32,
     vector: u8,
     /// Privilege level of the handler.
     cpl: u8,
@@ -60,7 +60,7 @@ struct Gate {
 #[derive(Clone, Copy)]
 struct Return {
     /// The mode of the IRET.
-    from: u16,
+    from: u32,
     code_sel: u16,
     stack_sel: u16,
     cpl: u8,
@@ -134,8 +134,8 @@ impl Default for Passages {
     }
 }
 
-fn return_slot(code_sel: u16, from: u16) -> usize {
-    usize::from(code_sel >> 3 ^ from >> 7) % RETURNS
+fn return_slot(code_sel: u16, from: u32) -> usize {
+    usize::from(code_sel >> 3 ^ (from >> 7) as u16) % RETURNS
 }
 
 impl System {
@@ -155,8 +155,17 @@ impl System {
         if !same || self.cpu.cr4 & CR4_SMAP != 0 || self.known_descriptor(sel) != Some(known.words) {
             return false;
         }
-        self.cpu.seg[index] = known.segment;
-        self.cpu.refresh_segment_mode();
+        self.cpu.reload_segment(index, &known.segment);
+        true
+    }
+
+    /// Loads ES, DS, FS or GS. Nothing has changed if the answer is false: it takes more than a look.
+    #[inline]
+    pub(crate) fn load_quickly(&mut self, index: usize, sel: u16) -> bool {
+        if self.cpu.mode.is_protected() {
+            return self.load_known_segment(index, sel);
+        }
+        self.load_real_segment(index, sel);
         true
     }
 
@@ -204,12 +213,15 @@ impl System {
         cpu.cpl = gate.cpl;
         self.tlb.set_user(gate.cpl == 3);
         cpu.seg[seg::CS] = gate.cs;
-        if gate.inner {
-            cpu.seg[seg::SS] = gate.ss;
-        }
         cpu.rip = gate.rip;
         cpu.eflags &= !gate.clears;
-        cpu.refresh_segment_mode();
+        if gate.inner {
+            cpu.seg[seg::SS] = gate.ss;
+            cpu.refresh_mode_of(&gate.cs, &gate.ss);
+        } else {
+            let ss = cpu.seg[seg::SS];
+            cpu.refresh_mode_of(&gate.cs, &ss);
+        }
         true
     }
 
@@ -383,11 +395,14 @@ impl System {
         cpu.cpl = back.cpl;
         self.tlb.set_user(back.cpl == 3);
         cpu.seg[seg::CS] = back.cs;
+        cpu.rip = rip;
         if back.outer {
             cpu.seg[seg::SS] = back.ss;
+            cpu.refresh_mode_of(&back.cs, &back.ss);
+        } else {
+            let ss = cpu.seg[seg::SS];
+            cpu.refresh_mode_of(&back.cs, &ss);
         }
-        cpu.rip = rip;
-        cpu.refresh_segment_mode();
         if cpu.cpl != old {
             self.drop_inner_segments();
         }

@@ -147,6 +147,7 @@ impl Device for AtaChannel {
         self.channel.reset(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -313,6 +313,7 @@ impl Device for Fdc {
         (self.perpendicular, self.last_eot, self.pcn, self.params) = (0, 0, [0; 4], [0; 9]);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -223,6 +223,7 @@ impl Device for I8042 {
         self.settle(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -78,6 +78,7 @@ impl Device for Dma {
         self.controllers.iter_mut().for_each(Controller::clear);
         self.pages = [0; 16];
     }
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

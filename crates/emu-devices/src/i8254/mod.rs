@@ -136,6 +136,7 @@ impl Device for I8254 {
         }
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -124,6 +124,7 @@ impl Device for DualPic {
         self.slave.reset();
         self.settle(cx);
     }
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -220,6 +220,7 @@ impl Device for Mc146818 {
         self.settle(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -277,6 +277,7 @@ impl Device for Ns16550 {
         self.settle(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -111,6 +111,7 @@ impl Device for Piix3Ide {
         self.map(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

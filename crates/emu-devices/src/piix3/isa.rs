@@ -115,6 +115,7 @@ impl Device for Piix3Isa {
         self.drive_irqs(cx);
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -213,6 +213,7 @@ impl Device for Vga {
         self.touched();
     }
 
+    #[inline]
     fn ports(&mut self) -> Option<&mut dyn PortDevice> {
         Some(self)
     }

@@ -224,6 +224,7 @@ fn lower_as<O: Alu, Q: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         b.registers_op(by_width!(size, RegReg, Q), [dest, field(insn.op1_register()), 0, 0], 0);
     } else {
         b.registers_op(by_width!(size, RegImm, Q), [dest, 0, 0, 0], insn.immediate(1) as u32);
+        b.immediate(insn);
     }
     true
 }
@@ -257,6 +258,7 @@ fn lower_forms<O: Alu>(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         (OpKind::Register, _) => {
             let size = class(insn, insn.op0_register().size());
             b.registers_op(by_width!(size, RegImm, O), [field(insn.op0_register()), 0, 0, 0], insn.immediate(1) as u32);
+            b.immediate(insn);
         }
         (OpKind::Memory, _) => {
             let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };

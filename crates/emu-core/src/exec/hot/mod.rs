@@ -5,11 +5,13 @@
 
 mod addr;
 mod alu;
+pub(crate) mod control;
 mod fused;
 mod fusions;
 mod io;
 mod jumps;
 mod moves;
+pub(crate) mod segment;
 mod shift;
 mod sse;
 mod stack;

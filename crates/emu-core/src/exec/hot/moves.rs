@@ -227,6 +227,7 @@ fn lower_mov(insn: &Instruction, b: &mut Builder<'_>) -> bool {
             if v as u32 as i32 as i64 as u64 == v || insn.op0_register().size() < 8 {
                 let run = by_width!(class(insn, insn.op0_register().size()), RegImm);
                 b.registers_op(run, [dest, 0, 0, 0], v as u32);
+                b.immediate(insn);
             } else {
                 b.registers_op(one::<RegWide>, [dest, 0, 0, 0], 0);
                 b.wide(v);

@@ -259,6 +259,8 @@ macro_rules! by_push {
     }};
 }
 
+pub(super) use by_push;
+
 fn push_mem_handler(m: &MemoryOperand, bits: u32, mode: Mode) -> Option<Handler> {
     Some(match (bits, stack_kind(mode)) {
         (16, StackKind::S16) => by_addr!(m.kind, push_mem, P16S16),
