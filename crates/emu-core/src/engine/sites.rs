@@ -79,8 +79,11 @@ impl Sites {
 
 impl Engine {
     /// Makes block `i` what memory has now, if it differs from that by no more than an immediate: by that of the
-    /// instruction whose number is the answer.
+    /// instruction whose number is the answer. Not while a profile is taken, which tells blocks apart by their bytes.
     pub(super) fn change_immediate(&mut self, mem: &PhysMem, i: u32) -> Option<usize> {
+        if self.profile.is_some() {
+            return None;
+        }
         let block = &mut self.blocks[i as usize];
         let now = mem.pool(block.key, block.bytes.len());
         let (n, at, size) = only_change(block, now)?;
