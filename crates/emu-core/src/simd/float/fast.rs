@@ -55,8 +55,13 @@ pub(super) fn try_sub<F: Format>(a: u64, b: u64) -> Answer {
 #[inline(always)]
 pub(super) fn try_mul<F: Format>(a: u64, b: u64) -> Answer {
     let r = F::host_mul(a, b);
-    let zero = is_zero::<F>(r) & (is_zero::<F>(a) | is_zero::<F>(b));
-    (r, neither_denormal::<F>(a, b) & (is_ordinary::<F>(r) | zero))
+    let right = if is_ordinary::<F>(r) {
+        true
+    } else {
+        std::hint::cold_path();
+        is_zero::<F>(r) & (is_zero::<F>(a) | is_zero::<F>(b))
+    };
+    (r, neither_denormal::<F>(a, b) & right)
 }
 
 /// a ÷ b.

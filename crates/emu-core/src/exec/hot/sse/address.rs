@@ -93,8 +93,8 @@ pub(super) struct Relative;
 
 #[inline(always)]
 fn sum(sys: &System, op: OpRef) -> u64 {
-    let index = sys.cpu.regs[op.c() & 31] << (op.d() & 3);
-    sys.cpu.regs[op.b() & 31].wrapping_add(index).wrapping_add(op.imm() as i32 as u64)
+    let index = sys.cpu.regs[op.rc()].wrapping_shl(op.d() as u32);
+    sys.cpu.regs[op.rb()].wrapping_add(index).wrapping_add(op.imm() as i32 as u64)
 }
 
 impl Address for Flat32 {

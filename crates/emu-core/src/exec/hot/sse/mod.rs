@@ -64,7 +64,7 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         .or_else(|| float::lookup(code, place.form))
         .or_else(|| moves::lookup(code, place.form));
     let (Some(run), Some(exec)) = (handler, crate::exec::sse::lookup(code)) else { return false };
-    b.op(run, place.registers, place.displacement);
+    b.registers_op(run, place.registers, place.displacement);
     let number = b.decoded(exec, insn);
     let imm = if insn.op_count() > 0 && insn.op_kind(insn.op_count() - 1) == iced_x86::OpKind::Immediate8 {
         insn.immediate8()

@@ -42,7 +42,7 @@ pub(super) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         Some(handler)
     });
     let (Some(run), Some(exec)) = (handler, crate::exec::avx::lookup(insn.code())) else { return false };
-    b.op(run, place.registers, place.displacement);
+    b.registers_op(run, place.registers, place.displacement);
     let number = b.decoded(exec, insn);
     b.wide(u64::from(number) | u64::from(extra) << 32);
     true
@@ -60,7 +60,7 @@ fn lower_blend(insn: &Instruction, b: &mut Builder<'_>) -> bool {
     place.registers[3] |= number(1) << 4;
     let run = integer::blend(insn.mnemonic(), place.form, width(insn) == 2);
     let (Some(run), Some(exec)) = (run, crate::exec::avx::lookup(insn.code())) else { return false };
-    b.op(run, place.registers, place.displacement);
+    b.registers_op(run, place.registers, place.displacement);
     let decoded = b.decoded(exec, insn);
     b.wide(u64::from(decoded) | u64::from(number(3)) << 32);
     true
