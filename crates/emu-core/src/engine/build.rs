@@ -54,6 +54,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) flags_needed: bool,
     /// The CPU's model.
     pub(crate) model: Model,
+    /// Where the x87 stack is.
+    pub(crate) x87: exec::hot::X87Region,
 }
 
 impl<'a> Builder<'a> {
@@ -79,6 +81,7 @@ impl<'a> Builder<'a> {
             offset: 0,
             flags_needed: true,
             model,
+            x87: exec::hot::X87Region::default(),
         }
     }
 
@@ -167,6 +170,36 @@ impl<'a> Builder<'a> {
         self.op(run, fields, imm);
     }
 
+    /// Appends an op whose first field is a place of the x87 stack; so is the second if the op has no data slot, else fields 2
+    /// and 3 are those of registers.
+    pub(crate) fn x87_op(&mut self, run: Handler, fields: [u8; 4], imm: u32, wide: Option<u64>) {
+        let most = if wide.is_some() { REGISTERS } else { 8 };
+        assert!(fields[0] < 8 && usize::from(fields[1]) < most, "a field is that of a place");
+        self.op(run, fields, imm);
+        if let Some(value) = wide {
+            assert!(usize::from(fields[2]) < REGISTERS, "a field is that of a register");
+            self.wide(value);
+        }
+    }
+
+    /// Slots so far.
+    pub(crate) fn next_slot(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Replaces the fields of the op in `slot`.
+    pub(crate) fn amend(&mut self, slot: usize, [a, b, c, d]: [u8; 4]) {
+        if let Some((_, op)) = self.ops.iter_mut().rev().find(|(at, _)| usize::from(*at) == slot) {
+            (op.a, op.b, op.c, op.d) = (a, b, c, d);
+            self.slots[slot] = Slot { op: *op };
+        }
+    }
+
+    /// The handlers of all ops.
+    pub(super) fn handlers(&self) -> impl Iterator<Item = Handler> + '_ {
+        self.ops.iter().map(|(_, op)| op.run)
+    }
+
     /// Appends 64 bits of operand for the op before.
     pub(crate) fn wide(&mut self, value: u64) {
         self.slots.push(Slot { wide: Wide { value } });
@@ -203,6 +236,7 @@ impl<'a> Builder<'a> {
     /// Appends an instruction that is executed from its decoded form.
     pub(crate) fn cold(&mut self, exec: Exec, insn: &Instruction, ends: bool) {
         let index = self.decoded(exec, insn);
+        self.x87.close();
         self.op(if ends { chain::cold_end } else { chain::cold }, [0; 4], index);
     }
 }
@@ -279,6 +313,7 @@ impl System {
         let model = self.cpu.model;
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, link_base);
         b.edges = core::mem::take(&mut engine.edges);
+        b.x87.begin_at(self.cpu.fpu.present_place());
         let alone = crosses || mode.has(Mode::SINGLE) || key.is_none() || near;
         let max = if alone { 1 } else { longest };
         b.slots.push(Slot { wide: Wide { value: 0 } }); // the entry, once the counts are known
@@ -367,6 +402,7 @@ impl System {
         let (lookup_op, base) = (engine.lookup_op, Some(key % PAGE_SIZE));
         let mut b = Builder::new(mode, model, &mut slots, &mut places, &mut engine.cold, lookup_op, base);
         b.edges = core::mem::take(&mut engine.edges);
+        b.x87.begin_at(self.cpu.fpu.present_place());
         b.slots.push(Slot { wide: Wide { value: 0 } });
         let bytes = self.mem.pool(key, len);
         let longest = engine.longest_block;

@@ -15,7 +15,12 @@ const LONGEST: i64 = 8192;
 const DEEPEST: usize = 64 << 10;
 
 /// Runs from `entry` until something stops the chain; `sys.exit` says what.
-pub(crate) fn run_chain(sys: &mut System, mut entry: OpRef) {
+pub(crate) fn run_chain(sys: &mut System, entry: OpRef) {
+    run_pieces(sys, entry);
+    sys.cpu.fpu.settle();
+}
+
+fn run_pieces(sys: &mut System, mut entry: OpRef) {
     sys.poll.end();
     let base = 0u8;
     sys.engine.depth.base = (&raw const base).addr();
@@ -274,6 +279,7 @@ fn run_cold(sys: &mut System, op: OpRef) -> bool {
 #[inline(never)]
 pub(crate) fn run_decoded(sys: &mut System, op: OpRef, number: u32) -> bool {
     sys.at = Some(op);
+    sys.cpu.fpu.settle();
     let (exec, insn) = sys.engine.cold_insn(number);
     let mode = sys.cpu.mode;
     match exec(sys, &insn) {
@@ -325,6 +331,7 @@ fn run_firmware(sys: &mut System, op: OpRef) -> bool {
 /// Runs the last instruction of a block, `len` bytes long, with RIP behind it. Returns whether the chain may go on at RIP.
 fn finish_end(sys: &mut System, len: u64, run: impl FnOnce(&mut System) -> Result<(), Fault>) -> bool {
     let base = sys.cpu.rip;
+    sys.cpu.fpu.settle();
     let last = sys.engine.block(sys.block).len() - 1;
     sys.settle(last);
     let (start, before) = (sys.cpu.rip, sys.conditions());

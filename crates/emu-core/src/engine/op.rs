@@ -91,6 +91,8 @@ pub(crate) union Slot {
     pub(crate) edge: Edge,
     pub(crate) landing: Landing,
     pub(crate) wide: Wide,
+    #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
+    halves: [u64; 2],
 }
 
 /// A place in the arena.
@@ -152,6 +154,32 @@ impl OpRef {
         // SAFETY: as for `ra`.
         unsafe { core::hint::assert_unchecked(self.c() < REGISTERS) };
         self.c()
+    }
+    /// Field `a` of an op made by [`super::Builder::x87_op`]: a place of the x87 stack.
+    #[inline(always)]
+    pub(crate) fn place_a(self) -> usize {
+        // SAFETY: that function refuses larger fields, and nobody changes an op's fields.
+        unsafe { core::hint::assert_unchecked(self.a() < 8) };
+        self.a()
+    }
+    /// As [`Self::place_a`], field `b` of an op without a memory operand.
+    #[inline(always)]
+    pub(crate) fn place_b(self) -> usize {
+        // SAFETY: as for `place_a`.
+        unsafe { core::hint::assert_unchecked(self.b() < 8) };
+        self.b()
+    }
+    /// All fields in one number: `a` lowest, `imm` highest.
+    #[inline(always)]
+    pub(crate) fn fields(self) -> u64 {
+        #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
+        // SAFETY: as above; the fields are the second half of an op, without gaps.
+        return unsafe { (*(*self.0).get()).halves[1] };
+        #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+        {
+            let bytes = (self.a() | self.b() << 8 | self.c() << 16 | self.d() << 24) as u64;
+            bytes | u64::from(self.imm()) << 32
+        }
     }
     /// The edge in slot `n` behind this op.
     #[inline(always)]

@@ -102,8 +102,8 @@ impl Survey {
         let lookup_op = self.arena.push(&mut vec![chain::lookup_slot()]);
         let mut b = Builder::new(mode, self.model, &mut slots, &mut places, &mut cold, lookup_op, Some(0x800));
         lower_all(&mut b, &insns, &self.table, End::Jump);
-        let first = self.arena.push(&mut slots);
-        self.found.extend(places.iter().map(|p| address(first.step(p.slot.into()).run())));
+        let stops = chain::STOPS.map(address);
+        self.found.extend(b.handlers().map(address).filter(|run| !stops.contains(run)));
     }
 
     /// Every opcode with every form of operand, alone and where its flags are not seen.

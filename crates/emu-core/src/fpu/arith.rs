@@ -178,16 +178,35 @@ pub fn sqrt(a: F80, ctl: Ctl) -> Out {
 #[inline(never)]
 pub(super) fn root(m: u64, odd: u32) -> (u64, u64) {
     let n = u128::from(m) << (63 + odd);
-    let root = n.isqrt();
-    let rest = n - root * root;
+    let root = floor_of_root(n, m, odd);
+    let rest = n - u128::from(root) * u128::from(root);
     let lo = if rest == 0 {
         0
-    } else if rest > root {
+    } else if rest > u128::from(root) {
         (1 << 63) | 1
     } else {
         1
     };
-    (root as u64, lo)
+    (root, lo)
+}
+
+/// The integer square root of `n`, which is `m << (63 + odd)`. The host's is where the search begins, and decides nothing.
+#[inline]
+fn floor_of_root(n: u128, m: u64, odd: u32) -> u64 {
+    let near = (m as f64 * if odd == 0 { 0.5 } else { 1.0 }).sqrt() * 4_294_967_296.0;
+    let near = (near as u64).max(1 << 63);
+    let square = |v: u64| u128::from(v) * u128::from(v);
+    // One step of Newton's method: the rest by twice the root, both without 32 bits.
+    let rest = n.wrapping_sub(square(near)) as i128;
+    let step = (rest >> 32) as i64 / (near >> 31) as i64;
+    let mut root = near.saturating_add_signed(step);
+    while square(root) > n {
+        root -= 1;
+    }
+    while root < u64::MAX && square(root + 1) <= n {
+        root += 1;
+    }
+    root
 }
 
 #[inline]

@@ -85,7 +85,7 @@ impl Fpu {
     /// FLDENV from at least [`Layout::env_len`] bytes; missing ones read as zero.
     pub fn load_env(&mut self, layout: Layout, image: &[u8]) {
         let get = |n| field(layout, image, n);
-        self.cw = self.kept_control(get(0) as u16);
+        self.put_control(get(0) as u16);
         self.set_status(get(1) as u16);
         self.set_tags(get(2) as u16);
         *self.last_mut() = match layout {
@@ -164,7 +164,7 @@ impl Fpu {
         let offset = |v: u64| if wide { v } else { v & 0xffff_ffff };
         let selector = |v: u64| if wide { 0 } else { (v >> 32) as u16 };
         let (ip, dp) = (long(8), long(16));
-        self.cw = self.kept_control(word(0));
+        self.put_control(word(0));
         self.set_status(word(2));
         *self.last_mut() = LastInstruction {
             fop: word(6) & 0x7ff,

@@ -29,16 +29,39 @@ pub(super) struct Noted {
     info: u32,
 }
 
-/// Bits of an instruction's information.
+/// Bits of an instruction's information: its offset in its block, TOP behind it, and so on as [`info`] has them.
+const OFFSET: u32 = 0x7FF;
+const TOP_SHIFT: u32 = 11;
+const INDEX_SHIFT: u32 = 14;
+const INDEX_HIGH: u32 = 1 << 30;
 const WIDTH_SHIFT: u32 = 27;
 const KEEPS_OPCODE: u32 = 1 << 29;
 const VALID: u32 = 1 << 31;
 
-/// What a handler hands to [`Fpu::note`]: the instruction's offset in its block (bits 15:0), its opcode (bits 26:16), how
-/// wide the instruction pointer is (16, 32 or 64 bits), and whether the opcode is kept without an exception.
+/// What a handler hands to [`Fpu::note`]: the instruction's offset in its block (less than 2,048), its opcode, how wide the
+/// instruction pointer is (16, 32 or 64 bits), and whether the opcode is kept without an exception.
 pub(crate) fn info(offset: u16, opcode: u16, width: u32, keeps_opcode: bool) -> u32 {
     let keeps = if keeps_opcode { KEEPS_OPCODE } else { 0 };
-    VALID | keeps | width.ilog2().saturating_sub(4) << WIDTH_SHIFT | opcode_bits(opcode) | u32::from(offset)
+    let offset = u32::from(offset) & OFFSET;
+    VALID | keeps | width.ilog2().saturating_sub(4) << WIDTH_SHIFT | opcode_bits(opcode) | offset
+}
+
+/// `info`, with the place of ST(0) behind the instruction, and the i of its ST(i).
+pub(crate) fn info_with(info: u32, top: u8, i: u8) -> u32 {
+    let (top, i) = (u32::from(top & 7), u32::from(i & 7));
+    info | top << TOP_SHIFT | (i & 3) << INDEX_SHIFT | if i & 4 != 0 { INDEX_HIGH } else { 0 }
+}
+
+/// The place of ST(0) behind an instruction.
+#[inline(always)]
+pub(crate) fn top_behind(info: u32) -> u8 {
+    (info >> TOP_SHIFT) as u8 & 7
+}
+
+/// The i of an instruction's ST(i).
+#[inline]
+pub(crate) fn index_of(info: u32) -> u8 {
+    (info >> INDEX_SHIFT) as u8 & 3 | if info & INDEX_HIGH != 0 { 4 } else { 0 }
 }
 
 fn opcode_bits(opcode: u16) -> u32 {
@@ -51,13 +74,18 @@ pub(crate) fn opcode_of(info: u32) -> u16 {
 }
 
 impl Noted {
+    #[inline(always)]
+    pub(super) fn new(base: u64, info: u32) -> Noted {
+        Noted { base, info }
+    }
+
     /// `last` with what is noted here.
     fn over(self, last: LastInstruction) -> LastInstruction {
         if self.info == 0 {
             return last;
         }
         let width = 16u32 << (self.info >> WIDTH_SHIFT & 3);
-        let fip = self.base.wrapping_add(u64::from(self.info & 0xFFFF)) & u64::MAX >> (64 - width.min(64));
+        let fip = self.base.wrapping_add(u64::from(self.info & OFFSET)) & u64::MAX >> (64 - width.min(64));
         let fop = if self.info & KEEPS_OPCODE != 0 { opcode_of(self.info) } else { last.fop };
         LastInstruction { fip, fop, ..last }
     }

@@ -7,7 +7,7 @@ impl Fpu {
     /// The contents of MMn.
     #[inline]
     pub fn mm(&self, n: u8) -> u64 {
-        self.regs[usize::from(n & 7)].sig
+        self.sig[usize::from(n & 7)]
     }
 
     /// Writes MMn: the sign and exponent become all ones. Call [`Fpu::enter_mmx`] for the instruction as well.

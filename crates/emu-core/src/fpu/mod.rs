@@ -12,6 +12,7 @@ pub mod float;
 pub mod image;
 pub mod int;
 pub(crate) mod last;
+pub(crate) mod lazy;
 mod mmx;
 mod nan;
 mod ops;
@@ -38,20 +39,24 @@ pub const BUSY: u16 = 0x8000;
 pub const CONDITION_CODES: u16 = 0x4700;
 
 /// The registers of the x87 unit, shared with MMX.
+///
+/// What is seen from outside of a chain, and by instructions that run from their decoded form, is settled: see [`lazy`].
 #[derive(Clone, Debug)]
 pub struct Fpu {
-    /// By physical number; ST(i) is `(top + i) & 7`.
-    regs: [F80; 8],
+    /// Significands by place; ST(i) is at `(top + i) & 7`. Settled, places are physical numbers.
+    sig: [u64; 8],
+    /// Signs, exponents and kinds by place (see [`quick::Num`]).
+    word: [u32; 8],
     /// Control word.
     cw: u16,
     /// Status word, its TOP field kept apart.
     sw: u16,
-    /// The physical number of ST(0).
+    /// The place of ST(0).
     top: u8,
-    /// One bit per physical register: set if it is not empty.
+    /// One bit per place: set if it is not empty.
     used: u8,
-    /// One bit per physical register: set if it holds a normal number, empty or not. Follows from `regs`.
-    normal: u8,
+    /// What handlers have left to be done.
+    lazy: lazy::Lazy,
     /// The instruction and operand pointers, but for what `noted` has of them.
     last: LastInstruction,
     /// The last instruction, if a handler noted it.
@@ -62,7 +67,8 @@ pub struct Fpu {
 
 impl PartialEq for Fpu {
     fn eq(&self, other: &Fpu) -> bool {
-        let key = |fpu: &Fpu| (fpu.regs, fpu.cw, fpu.sw, fpu.top, fpu.used, fpu.last(), fpu.unit);
+        debug_assert!(self.is_settled() && other.is_settled());
+        let key = |fpu: &Fpu| (fpu.sig, fpu.word, fpu.cw, fpu.sw, fpu.top, fpu.used, fpu.last(), fpu.unit);
         key(self) == key(other)
     }
 }
@@ -80,13 +86,15 @@ impl Fpu {
     pub fn new() -> Fpu {
         let (last, unit) = (LastInstruction::default(), Unit::I387);
         let noted = last::Noted::default();
-        Fpu { regs: [F80::ZERO; 8], cw: 0x37f, sw: 0, top: 0, used: 0, normal: 0, last, noted, unit }
+        let lazy = lazy::Lazy::with_control(0x37f);
+        let word = quick::Num::from(F80::ZERO).word;
+        Fpu { sig: [0; 8], word: [word; 8], cw: 0x37f, sw: 0, top: 0, used: 0, lazy, last, noted, unit }
     }
 
     /// FNINIT: registers keep their contents, but are empty.
     pub fn init(&mut self) {
-        let cw = self.kept_control(self.unit.initial_control());
-        (self.cw, self.sw, self.top, self.used) = (cw, 0, 0, 0);
+        self.put_control(self.unit.initial_control());
+        (self.sw, self.top, self.used) = (0, 0, 0);
         *self.last_mut() = LastInstruction::default();
     }
 
@@ -95,7 +103,7 @@ impl Fpu {
     pub fn reset(&mut self) {
         *self = match self.unit {
             unit if unit.is_early() => Fpu::with_unit(unit),
-            unit => Fpu { cw: 0x40, used: 0xff, unit, ..Fpu::new() },
+            unit => Fpu { cw: 0x40, used: 0xff, lazy: lazy::Lazy::with_control(0x40), unit, ..Fpu::new() },
         };
     }
 
@@ -107,7 +115,7 @@ impl Fpu {
 
     /// FLDCW. Bit 6 always reads as set; unmasking a pending exception raises the summary.
     pub fn set_control(&mut self, cw: u16) {
-        self.cw = self.kept_control(cw);
+        self.put_control(cw);
         self.update_summary();
     }
 
@@ -115,8 +123,9 @@ impl Fpu {
     #[inline]
     pub fn status(&self) -> u16 {
         // The 8087 and 287 are busy only while they compute, and have no bit for stack faults.
-        let hidden = if self.unit.is_early() { self.sw & (BUSY | round::SF) } else { 0 };
-        self.sw ^ hidden | u16::from(self.top) << 11
+        let sw = self.present_status();
+        let hidden = if self.unit.is_early() { sw & (BUSY | round::SF) } else { 0 };
+        sw ^ hidden | u16::from(self.present_top()) << 11
     }
 
     /// Loads the status word. ES and B follow from the exceptions and their masks.
@@ -154,7 +163,7 @@ impl Fpu {
     }
 
     fn tag(&self, physical: usize) -> u8 {
-        let value = self.regs[physical & 7];
+        let value = self.at(physical);
         if self.used >> physical & 1 == 0 {
             3
         } else if value.is_zero() {

@@ -61,7 +61,7 @@ impl<T> Store<T> {
 impl Fpu {
     /// Takes the outcome of an instruction into ST(i); true if the result was stored (and a pop is due).
     #[inline]
-    fn settle(&mut self, i: u8, out: Out) -> bool {
+    fn finish(&mut self, i: u8, out: Out) -> bool {
         self.raise(out.flags);
         let stored = self.ctl().masked(out.flags & STOPPING);
         if stored {
@@ -77,7 +77,7 @@ impl Fpu {
             self.underflow_into(dst)
         } else {
             let out = f(self.st(a), self.st(b), self.ctl());
-            self.settle(dst, out)
+            self.finish(dst, out)
         };
         if stored {
             self.pop_n(pops);
@@ -92,7 +92,7 @@ impl Fpu {
             return;
         }
         let out = f(self.st(0), operand.value, Ctl { cw: self.cw, pre: operand.pre });
-        self.settle(0, out);
+        self.finish(0, out);
     }
 
     /// `ST(0) = f(ST(0))`.
@@ -103,7 +103,7 @@ impl Fpu {
             return;
         }
         let out = f(self.st(0), self.ctl());
-        self.settle(0, out);
+        self.finish(0, out);
     }
 
     #[cold]
@@ -123,7 +123,7 @@ impl Fpu {
             return;
         }
         let v = self.st(0);
-        self.settle(0, Out::exact(F80::new(f(v.sign_exp), v.sig)));
+        self.finish(0, Out::exact(F80::new(f(v.sign_exp), v.sig)));
     }
 
     /// FLD m32fp and m64fp.
@@ -159,7 +159,7 @@ impl Fpu {
     /// FST and FSTP ST(i).
     #[inline]
     pub fn store_st(&mut self, i: u8, pops: u8) {
-        let stored = if self.is_empty(0) { self.underflow_into(i) } else { self.settle(i, Out::exact(self.st(0))) };
+        let stored = if self.is_empty(0) { self.underflow_into(i) } else { self.finish(i, Out::exact(self.st(0))) };
         if stored {
             self.pop_n(pops);
         }
@@ -255,13 +255,6 @@ impl Fpu {
         }
     }
 
-    /// The end of a comparison of two numbers.
-    #[inline(always)]
-    pub(crate) fn settle_order(&mut self, order: core::cmp::Ordering) {
-        let out = Compared { order: Some(order), flags: 0 };
-        self.sw = self.sw & !(C0 | C1 | C2 | C3) | out.condition_codes();
-    }
-
     /// FCOM, FUCOM and their popping forms.
     #[inline]
     pub fn compare(&mut self, i: u8, quiet: bool, pops: u8) {
@@ -304,7 +297,7 @@ impl Fpu {
         // Without a quotient (NaNs and invalid operands) only C2 changes.
         let nan = |v: F80| v.exp() == EXP_MAX && !v.is_infinity();
         let quotient = out.flags & IE == 0 && !nan(a) && !nan(b);
-        if self.settle(0, out) && quotient {
+        if self.finish(0, out) && quotient {
             self.set_codes(CONDITION_CODES, out.flags);
         }
     }
@@ -321,7 +314,7 @@ impl Fpu {
             return;
         }
         let (exponent, significand) = scale::extract(self.st(0), self.ctl());
-        if self.settle(0, Out::with(exponent, significand.flags)) {
+        if self.finish(0, Out::with(exponent, significand.flags)) {
             self.push_unchecked(significand.value);
         }
     }
@@ -344,13 +337,13 @@ impl Fpu {
         }
         let out = f(self.st(0), self.ctl());
         self.set_codes(C2, out.flags);
-        self.settle(0, out);
+        self.finish(0, out);
     }
 
     /// FPTAN (which pushes 1) and FSINCOS (which pushes the cosine).
     fn two_results(&mut self, first: Out, second: Out) {
         self.set_codes(C2, first.flags);
-        let stored = self.settle(0, Out::with(first.value, first.flags | second.flags));
+        let stored = self.finish(0, Out::with(first.value, first.flags | second.flags));
         if stored && first.flags & C2 == 0 {
             self.push_unchecked(second.value);
         }

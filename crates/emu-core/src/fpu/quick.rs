@@ -4,144 +4,233 @@
 
 use core::cmp::Ordering;
 
+use super::compare::{C0, C2, C3, Compared};
 use super::f80::{EXP_MAX, F80, INTEGER_BIT, SIGN};
-use super::round::{C1, PE};
-use super::{ES, Fpu, arith};
+use super::{Fpu, arith};
 
-/// A result, and PE and C1.
+/// A register's contents as they are computed with. The word has the biased exponent in its low bits, the sign in the top
+/// one, and [`OTHER`] if this is no normal number: so that one test of a result's exponent tells that an operand was not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Rounded<T = F80> {
+pub(crate) struct Num {
+    pub(crate) word: u32,
+    pub(crate) sig: u64,
+}
+
+/// No normal number. A sum of two words that have it is out of range, too.
+const OTHER: u32 = 1 << 24;
+/// The sign.
+const NEGATIVE: u32 = 1 << 31;
+
+impl From<F80> for Num {
+    #[inline(always)]
+    fn from(v: F80) -> Num {
+        let other = if v.is_normal() { 0 } else { OTHER };
+        Num { word: u32::from(v.exp()) | u32::from(v.sign()) << 16 | other, sig: v.sig }
+    }
+}
+
+impl From<Num> for F80 {
+    #[inline(always)]
+    fn from(v: Num) -> F80 {
+        F80::new(v.word as u16 & EXP_MAX | (v.word >> 16) as u16 & SIGN, v.sig)
+    }
+}
+
+impl Num {
+    /// +1
+    pub(crate) const ONE: Num = Num { word: 0x3fff, sig: INTEGER_BIT };
+    /// +0
+    pub(crate) const ZERO: Num = Num { word: OTHER, sig: 0 };
+
+    /// The exponent field, and [`OTHER`].
+    #[inline(always)]
+    fn exp(self) -> u32 {
+        self.word & !NEGATIVE
+    }
+
+    /// With its sign changed.
+    #[inline(always)]
+    pub(crate) fn negate(self) -> Num {
+        Num { word: self.word ^ NEGATIVE, ..self }
+    }
+
+    /// Without its sign.
+    #[inline(always)]
+    pub(crate) fn magnitude(self) -> Num {
+        Num { word: self.word & !NEGATIVE, ..self }
+    }
+
+    /// A normal number, or +0 for either zero.
+    fn unsigned_zero(self) -> Option<Num> {
+        match self.word & OTHER {
+            0 => Some(self),
+            _ => self.is_zero().then_some(Num::ZERO),
+        }
+    }
+
+    #[inline]
+    fn is_zero(self) -> bool {
+        self.exp() == OTHER && self.sig == 0
+    }
+
+    /// An integer.
+    #[inline(always)]
+    pub(crate) fn from_int(v: i64) -> Num {
+        let magnitude = v.unsigned_abs();
+        let zeros = magnitude.leading_zeros() & 63;
+        let word = if v == 0 { OTHER } else { (v >> 63) as u32 & NEGATIVE | (16383 + 63 - zeros) };
+        Num { word, sig: magnitude << zeros }
+    }
+}
+
+/// A result, what rounding lost (not 0 if anything), and whether it was rounded up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rounded<T = Num> {
     pub(crate) value: T,
-    pub(crate) flags: u16,
+    pub(crate) inexact: u64,
+    pub(crate) up: bool,
 }
 
-/// Whether `exp` is a normal number's.
+/// `hi.lo` with sign and exponent `word` to nearest, to 53 bits if `DOUBLE`, else to 64; `hi` has its top bit set.
 #[inline(always)]
-fn is_normal_exp(exp: u32) -> bool {
-    exp.wrapping_sub(1) < u32::from(EXP_MAX) - 1
-}
-
-/// Sign, exponent and significand of a normal number.
-#[inline(always)]
-fn unpack(v: F80) -> (u16, u32, u64) {
-    (v.sign(), v.exp().into(), v.sig)
-}
-
-/// `±hi.lo × 2^(exp - 16383)` to nearest, to 53 bits if `DOUBLE`, else to 64; `hi` has its top bit set.
-#[inline(always)]
-fn round<const DOUBLE: bool>(sign: u16, exp: u32, hi: u64, lo: u64) -> Option<Rounded> {
+fn round<const DOUBLE: bool>(word: u32, hi: u64, lo: u64) -> Option<Rounded> {
     let (base, rest, unit) = if DOUBLE { (hi & !0x7FF, hi << 53 | u64::from(lo != 0), 0x800) } else { (hi, lo, 1) };
     // Half a unit, or a bit less if a tie goes down: what carries out rounds up.
     let (_, up) = rest.overflowing_add(INTEGER_BIT - 1 + u64::from(base & unit != 0));
-    let (sum, carry) = base.overflowing_add(if up { unit } else { 0 });
+    let (sig, carry) = base.overflowing_add(if up { unit } else { 0 });
     // A carry out of the top leaves nothing behind; it is rare.
-    if carry | !is_normal_exp(exp) {
+    // Twice the exponent, without the sign.
+    if carry || (word << 1).wrapping_sub(2) >= 2 * (u32::from(EXP_MAX) - 1) {
         return None;
     }
-    let value = F80::new(sign | exp as u16, sum);
-    Some(Rounded { value, flags: u16::from(rest != 0) * PE | u16::from(up) * C1 })
+    Some(Rounded { value: Num { word, sig }, inexact: rest, up })
 }
 
-/// An operation on two normal numbers, destination first.
+/// An operation on two numbers, destination first.
 pub(crate) trait Quick {
-    fn quick<const DOUBLE: bool>(a: F80, b: F80) -> Option<Rounded>;
+    fn quick<const DOUBLE: bool>(a: Num, b: Num) -> Option<Rounded>;
+    /// The exact result where an operand is zero, and the other one zero or normal.
+    fn with_zero(a: Num, b: Num) -> Option<Num>;
 }
 
-/// `a + b`, `b` with its sign changed by `flip`.
-#[inline(always)]
-fn sum<const DOUBLE: bool>(a: F80, b: F80, flip: u16) -> Option<Rounded> {
-    let (wa, wb) = (u32::from(a.sign_exp), u32::from(b.sign_exp ^ flip));
-    let exp = |w: u32| w & u32::from(EXP_MAX);
-    let key = |w: u32, m: u64| u128::from(exp(w)) << 64 | u128::from(m);
-    let swap = key(wa, a.sig) < key(wb, b.sig);
-    let (large, small) = if swap { (b.sig, a.sig) } else { (a.sig, b.sig) };
-    let (wl, ws) = if swap { (wb, wa) } else { (wa, wb) };
-    let distance = exp(wl) - exp(ws);
-    if distance > 63 {
-        return None;
+/// `a + b`
+fn sum_with_zero(a: Num, b: Num) -> Option<Num> {
+    // To 53 bits, too.
+    let exact = |v: Num| (v.word & OTHER == 0 && v.sig & 0x7FF == 0).then_some(v);
+    match (a.is_zero(), b.is_zero()) {
+        (true, true) => Some(if a == b { a } else { Num::ZERO }),
+        (true, false) => exact(b),
+        (false, true) => exact(a),
+        _ => None,
     }
-    // Both with a place free at the top, for a carry; nothing falls out at the bottom.
-    let (hi, lo) = ((small >> 1) >> distance, small << (63 - distance));
-    // Subtracted if the signs differ: complemented, plus one.
-    let differ = u64::from((wl ^ ws) >> 15 & 1);
-    let invert = differ.wrapping_neg();
-    let (lo, one) = (lo ^ invert).overflowing_add(differ);
-    let (lo, carry) = lo.overflowing_add(large << 63);
-    let hi = (hi ^ invert).wrapping_add(large >> 1).wrapping_add(u64::from(one | carry));
+}
+
+fn product_with_zero(a: Num, b: Num) -> Option<Num> {
+    let number = |v: Num| v.word & OTHER == 0 || v.is_zero();
+    let zero = (a.is_zero() || b.is_zero()) && number(a) && number(b);
+    zero.then_some(Num { word: OTHER | (a.word ^ b.word) & NEGATIVE, sig: 0 })
+}
+
+fn quotient_with_zero(a: Num, b: Num) -> Option<Num> {
+    if b.word & OTHER == 0 { product_with_zero(a, b).filter(|_| a.is_zero()) } else { None }
+}
+
+/// `a + b`
+#[inline(always)]
+fn sum<const DOUBLE: bool>(a: Num, b: Num) -> Option<Rounded> {
+    let key = |v: Num| u128::from(v.word << 1) << 64 | u128::from(v.sig);
+    let swap = key(a) < key(b);
+    let (large, small) = if swap { (b.sig, a.sig) } else { (a.sig, b.sig) };
+    let (wl, ws) = if swap { (b.word, a.word) } else { (a.word, b.word) };
+    let distance = (wl << 1).wrapping_sub(ws << 1) >> 1;
+    // Both with a place free at the top, for a carry; nothing falls out at the bottom, or all of what is less than a quarter
+    // of a unit.
+    let (hi, lo) = match distance {
+        0..=63 => ((small >> 1) >> distance, small << (63 - distance)),
+        64 | 65 => return None,
+        _ => (0, 1),
+    };
+    // Subtracted if the signs differ: the complement of the sum with the complement.
+    let invert = i64::from((wl ^ ws) as i32 >> 31) as u64;
+    let (lo, carry) = lo.overflowing_add(large << 63 ^ invert);
+    let hi = hi.wrapping_add(large >> 1 ^ invert).wrapping_add(carry.into());
+    let (hi, lo) = (hi ^ invert, lo ^ invert);
     if hi == 0 {
         return None;
     }
     let zeros = hi.leading_zeros() & 63;
     // A sum, and not an OR, which the compiler would make one shift of 128 bits of: slow on many hosts.
     let hi = (hi << zeros).wrapping_add((lo >> 1) >> (63 - zeros));
-    round::<DOUBLE>((wl & u32::from(SIGN)) as u16, (exp(wl) + 1).wrapping_sub(zeros), hi, lo << zeros)
+    // An exponent that goes below 0 takes the sign along, but is refused.
+    round::<DOUBLE>((wl + 1).wrapping_sub(zeros), hi, lo << zeros)
 }
 
 #[inline(always)]
-fn product<const DOUBLE: bool>(a: F80, b: F80) -> Option<Rounded> {
-    let (sa, ea, ma) = unpack(a);
-    let (sb, eb, mb) = unpack(b);
-    let product = u128::from(ma) * u128::from(mb);
+fn product<const DOUBLE: bool>(a: Num, b: Num) -> Option<Rounded> {
+    let product = u128::from(a.sig) * u128::from(b.sig);
     let (hi, lo) = ((product >> 64) as u64, product as u64);
     let top = hi >> 63;
-    let zeros = top ^ 1;
-    let hi = hi << zeros | (lo >> 63) & zeros;
-    round::<DOUBLE>(sa ^ sb, (ea + eb + top as u32).wrapping_sub(16383), hi, lo << zeros)
+    let twice = hi.wrapping_add(hi).wrapping_add(lo >> 63);
+    let (hi, lo) = (if top != 0 { hi } else { twice }, if top != 0 { lo } else { lo << 1 });
+    // The sum of the signs is that of the product.
+    let word = a.word.wrapping_add(b.word).wrapping_add(top as u32).wrapping_sub(16383);
+    round::<DOUBLE>(word, hi, lo)
 }
 
 #[inline(always)]
-fn quotient<const DOUBLE: bool>(a: F80, b: F80) -> Option<Rounded> {
-    let (sa, ea, ma) = unpack(a);
-    let (sb, eb, mb) = unpack(b);
-    let (hi, lo) = arith::quotient(ma, mb);
-    let exp = ea.wrapping_sub(eb).wrapping_add(16383 - u32::from(ma < mb));
-    round::<DOUBLE>(sa ^ sb, exp, hi, lo)
+fn quotient<const DOUBLE: bool>(a: Num, b: Num) -> Option<Rounded> {
+    if (a.word | b.word) & OTHER != 0 {
+        return None;
+    }
+    let (hi, lo) = arith::quotient(a.sig, b.sig);
+    let word = a.word.wrapping_add(16383 - u32::from(a.sig < b.sig)).wrapping_sub(b.word);
+    round::<DOUBLE>(word, hi, lo)
 }
 
-/// The square root of a normal number.
+/// The square root.
 #[inline(always)]
-pub(crate) fn root<const DOUBLE: bool>(a: F80) -> Option<Rounded> {
-    let (sign, exp, m) = unpack(a);
-    if sign != 0 {
+pub(crate) fn root<const DOUBLE: bool>(a: Num) -> Option<Rounded> {
+    if a.word & (NEGATIVE | OTHER) != 0 {
         return None;
     }
     // An odd exponent (the bias is odd) moves one bit into the radicand.
-    let odd = (exp & 1) ^ 1;
-    let (hi, lo) = arith::root(m, odd);
-    round::<DOUBLE>(0, (exp + 16383 - odd) >> 1, hi, lo)
+    let odd = (a.word & 1) ^ 1;
+    let (hi, lo) = arith::root(a.sig, odd);
+    round::<DOUBLE>((a.word + 16383 - odd) >> 1, hi, lo)
 }
 
 macro_rules! operations {
-    ($($name:ident = |$a:ident, $b:ident| $e:expr;)*) => {$(
+    ($($name:ident = |$a:ident, $b:ident| $e:expr, $zero:expr;)*) => {$(
         impl Quick for arith::$name {
             #[inline(always)]
-            fn quick<const DOUBLE: bool>($a: F80, $b: F80) -> Option<Rounded> {
+            fn quick<const DOUBLE: bool>($a: Num, $b: Num) -> Option<Rounded> {
                 $e
+            }
+            fn with_zero($a: Num, $b: Num) -> Option<Num> {
+                $zero
             }
         }
     )*};
 }
 
 operations! {
-    Add = |a, b| sum::<DOUBLE>(a, b, 0);
-    Sub = |a, b| sum::<DOUBLE>(a, b, SIGN);
-    SubR = |a, b| sum::<DOUBLE>(b, a, SIGN);
-    Mul = |a, b| product::<DOUBLE>(a, b);
-    Div = |a, b| quotient::<DOUBLE>(a, b);
-    DivR = |a, b| quotient::<DOUBLE>(b, a);
+    Add = |a, b| sum::<DOUBLE>(a, b), sum_with_zero(a, b);
+    Sub = |a, b| sum::<DOUBLE>(a, b.negate()), sum_with_zero(a, b.negate());
+    SubR = |a, b| sum::<DOUBLE>(b, a.negate()), sum_with_zero(b, a.negate());
+    Mul = |a, b| product::<DOUBLE>(a, b), product_with_zero(a, b);
+    Div = |a, b| quotient::<DOUBLE>(a, b), quotient_with_zero(a, b);
+    DivR = |a, b| quotient::<DOUBLE>(b, a), quotient_with_zero(b, a);
 }
 
 /// How two normal numbers or zeros relate.
 #[inline(always)]
-pub(crate) fn relate(a: F80, b: F80) -> Option<Ordering> {
-    let plain = |v: F80| v.is_normal() | v.is_zero();
-    if !(plain(a) & plain(b)) {
-        return None;
-    }
-    let key = |v: F80| {
-        let magnitude = i128::from(v.exp()) << 64 | i128::from(v.sig);
-        let negative = -i128::from(v.sign() >> 15);
-        (magnitude ^ negative) - negative
+pub(crate) fn relate(a: Num, b: Num) -> Option<Ordering> {
+    let (a, b) = if (a.word | b.word) & OTHER == 0 { (a, b) } else { (a.unsigned_zero()?, b.unsigned_zero()?) };
+    // The complement orders negative numbers.
+    let key = |v: Num| {
+        let negative = i64::from(v.word as i32 >> 31);
+        let exp = i64::from(v.word & u32::from(EXP_MAX)) ^ negative;
+        i128::from(exp) << 64 | i128::from(v.sig ^ negative as u64)
     };
     Some(key(a).cmp(&key(b)))
 }
@@ -149,37 +238,36 @@ pub(crate) fn relate(a: F80, b: F80) -> Option<Ordering> {
 /// A format of numbers in memory.
 pub(crate) trait Narrow {
     /// A normal number of the format.
-    fn widen(bits: u64) -> Option<F80>;
+    fn widen(bits: u64) -> Option<Num>;
     /// A normal number to nearest, if it is certainly a normal one of the format.
-    fn narrow(v: F80) -> Option<Rounded<u64>>;
+    fn narrow(v: Num) -> Option<Rounded<u64>>;
 }
 
 /// The rules for a format of `FRACTION` stored bits and `EXPONENT` bits above them.
 #[inline(always)]
-fn widen<const FRACTION: u32, const EXPONENT: u32>(bits: u64) -> Option<F80> {
+fn widen<const FRACTION: u32, const EXPONENT: u32>(bits: u64) -> Option<Num> {
     let max = (1u32 << EXPONENT) - 1;
     let exp = (bits >> FRACTION) as u32 & max;
     if exp.wrapping_sub(1) >= max - 1 {
         return None;
     }
-    let sign = (bits >> (FRACTION + EXPONENT) & 1) as u16;
-    Some(F80::new(sign << 15 | (exp + 16383 - (max >> 1)) as u16, INTEGER_BIT | bits << (63 - FRACTION)))
+    let sign = (bits >> (FRACTION + EXPONENT)) as u32 & 1;
+    Some(Num { word: sign << 31 | exp + (16383 - (max >> 1)), sig: INTEGER_BIT | bits << (63 - FRACTION) })
 }
 
 #[inline(always)]
-fn narrow<const FRACTION: u32, const EXPONENT: u32>(v: F80) -> Option<Rounded<u64>> {
-    let (sign, exp, sig) = unpack(v);
+fn narrow<const FRACTION: u32, const EXPONENT: u32>(v: Num) -> Option<Rounded<u64>> {
     let (drop, max) = (63 - FRACTION, (1u32 << EXPONENT) - 1);
-    let exp = exp.wrapping_sub(16383 - (max >> 1));
+    let exp = v.exp().wrapping_sub(16383 - (max >> 1));
     // A carry may still add one.
     if exp.wrapping_sub(1) >= max - 2 {
         return None;
     }
-    let (kept, rest) = (sig >> drop, sig & ((1 << drop) - 1));
+    let (kept, rest) = (v.sig >> drop, v.sig & ((1 << drop) - 1));
     let up = (rest + (1 << (drop - 1)) - 1 + (kept & 1)) >> drop;
     // The integer bit adds one to the exponent, and so does a carry.
-    let value = u64::from(sign >> 15) << (FRACTION + EXPONENT) | ((u64::from(exp) - 1) << FRACTION) + kept + up;
-    Some(Rounded { value, flags: u16::from(rest != 0) * PE | up as u16 * C1 })
+    let value = u64::from(v.word >> 31) << (FRACTION + EXPONENT) | ((u64::from(exp) - 1) << FRACTION) + kept + up;
+    Some(Rounded { value, inexact: rest, up: up != 0 })
 }
 
 /// Single precision.
@@ -189,133 +277,45 @@ pub(crate) struct Double;
 
 impl Narrow for Single {
     #[inline(always)]
-    fn widen(bits: u64) -> Option<F80> {
+    fn widen(bits: u64) -> Option<Num> {
         widen::<23, 8>(bits)
     }
     #[inline(always)]
-    fn narrow(v: F80) -> Option<Rounded<u64>> {
+    fn narrow(v: Num) -> Option<Rounded<u64>> {
         narrow::<23, 8>(v)
     }
 }
 
 impl Narrow for Double {
     #[inline(always)]
-    fn widen(bits: u64) -> Option<F80> {
+    fn widen(bits: u64) -> Option<Num> {
         widen::<52, 11>(bits)
     }
     #[inline(always)]
-    fn narrow(v: F80) -> Option<Rounded<u64>> {
+    fn narrow(v: Num) -> Option<Rounded<u64>> {
         narrow::<52, 11>(v)
     }
 }
 
-/// Bits of the control word: the mask of inexact results, precision and rounding.
-const PM: u16 = 0x20;
-const PRECISION: u16 = 0x300;
-const ROUNDING: u16 = 0xC00;
-
 /// The unit as handlers see it.
 impl Fpu {
-    /// Whether no exception waits.
+    /// What place `n` holds.
     #[inline(always)]
-    pub(crate) fn is_calm(&self) -> bool {
-        self.sw & ES == 0
+    pub(crate) fn num(&self, n: usize) -> Num {
+        Num { word: self.word[n], sig: self.sig[n] }
     }
 
-    /// Whether results are rounded to nearest, and inexact ones masked.
+    /// Replaces what place `n` holds.
     #[inline(always)]
-    pub(crate) fn rounds_quickly(&self) -> bool {
-        self.cw & (PM | ROUNDING) == PM
+    pub(crate) fn put(&mut self, n: usize, v: Num) {
+        (self.word[n], self.sig[n]) = (v.word, v.sig);
     }
 
-    /// The same, with a precision of 53 bits if `DOUBLE`, else of 64.
+    /// The result of a comparison of two numbers.
     #[inline(always)]
-    pub(crate) fn computes_quickly<const DOUBLE: bool>(&self) -> bool {
-        self.cw & (PM | PRECISION | ROUNDING) == PM | if DOUBLE { 0x200 } else { 0x300 }
-    }
-
-    /// Replaces PE (which stays set) and C1.
-    #[inline(always)]
-    pub(crate) fn raise_quickly(&mut self, flags: u16) {
-        self.sw = self.sw & !C1 | flags;
-    }
-
-    /// Whether the ST(i) whose bits are set in `mask` are in use and hold normal numbers.
-    #[inline(always)]
-    pub(crate) fn are_normal(&self, mask: u8) -> bool {
-        !(self.used & self.normal).rotate_right(self.top.into()) & mask == 0
-    }
-
-    /// Whether the ST(i) whose bits are set in `mask` are in use.
-    #[inline(always)]
-    pub(crate) fn are_used(&self, mask: u8) -> bool {
-        !self.used.rotate_right(self.top.into()) & mask == 0
-    }
-
-    /// Whether ST(0) is in use and holds a normal number.
-    #[inline(always)]
-    pub(crate) fn is_normal(&self) -> bool {
-        u32::from(self.used & self.normal) >> self.top & 1 != 0
-    }
-
-    /// Takes the result of an instruction into ST(i), which is in use and holds a normal number, too.
-    #[inline(always)]
-    pub(crate) fn settle_quickly(&mut self, i: u8, out: Rounded) {
-        self.raise_quickly(out.flags);
-        self.regs[self.physical(i)] = out.value;
-    }
-
-    /// Changes the sign word of ST(0), which is in use: FCHS, FABS.
-    #[inline(always)]
-    pub(crate) fn change_sign_quickly(&mut self, f: impl Fn(u16) -> u16) {
-        self.raise_quickly(0);
-        let v = &mut self.regs[usize::from(self.top & 7)];
-        v.sign_exp = f(v.sign_exp);
-    }
-
-    /// FXCH of two registers in use.
-    #[inline(always)]
-    pub(crate) fn exchange_quickly(&mut self, i: u8) {
-        self.raise_quickly(0);
-        let (a, b) = (self.physical(0), self.physical(i));
-        (self.regs[a], self.regs[b]) = (self.regs[b], self.regs[a]);
-        if !self.are_normal(1 | 1 << i) {
-            self.exchange_kinds(a, b);
-        }
-    }
-
-    /// What is known of two registers goes with their contents.
-    #[cold]
-    #[inline(never)]
-    fn exchange_kinds(&mut self, a: usize, b: usize) {
-        if (self.normal >> a ^ self.normal >> b) & 1 != 0 {
-            self.normal ^= 1 << a | 1 << b;
-        }
-    }
-
-    /// Takes `n` registers, 0 or 1, off the stack.
-    #[inline(always)]
-    pub(crate) fn pop_quickly(&mut self, n: u8) {
-        debug_assert!(n <= 1);
-        self.used &= !(n << self.top);
-        self.top = self.top.wrapping_add(n) & 7;
-    }
-
-    /// Pushes a value if there is room, which sets C1 to 0; `normal` is whether it is a normal number.
-    #[inline(always)]
-    pub(crate) fn push_quickly(&mut self, v: F80, normal: bool) {
-        self.raise_quickly(0);
-        self.top = self.top.wrapping_sub(1) & 7;
-        self.regs[usize::from(self.top)] = v;
-        self.used |= 1 << self.top;
-        self.normal = self.normal & !(1 << self.top) | u8::from(normal) << self.top;
-    }
-
-    /// FLD ST(i), which is in use, if there is room.
-    #[inline(always)]
-    pub(crate) fn duplicate_quickly(&mut self, i: u8) {
-        let n = self.physical(i);
-        self.push_quickly(self.regs[n], self.normal >> n & 1 != 0);
+    pub(crate) fn settle_order(&mut self, order: Ordering) {
+        let out = Compared { order: Some(order), flags: 0 };
+        self.sw = self.sw & !(C0 | C2 | C3) | out.condition_codes();
     }
 }
 
@@ -325,7 +325,8 @@ mod tests {
 
     use super::super::compare::compare;
     use super::super::float::{from_f32, from_f64, to_f32, to_f64};
-    use super::super::round::{Ctl, Out};
+    use super::super::int::from_int;
+    use super::super::round::{C1, Ctl, Out, PE};
     use super::*;
 
     /// Significands near every boundary of rounding, and any.
@@ -373,24 +374,41 @@ mod tests {
         prop_oneof![12 => normal, 1 => special]
     }
 
+    /// PE and C1.
+    fn flags<T>(out: &Rounded<T>) -> u16 {
+        u16::from(out.inexact != 0) * PE | u16::from(out.up) * C1
+    }
+
     fn same(quick: Option<Rounded>, full: Out) {
         if let Some(quick) = quick {
-            assert_eq!((quick.value, quick.flags), (full.value, full.flags));
+            assert_eq!((F80::from(quick.value), flags(&quick)), (full.value, full.flags));
+            assert_eq!(quick.value, Num::from(full.value), "the kind is right");
+        }
+    }
+
+    fn same_with_zero<O: Quick>(a: Num, b: Num, full: Out) {
+        if let Some(v) = O::with_zero(a, b) {
+            assert_eq!((v, 0), (Num::from(full.value), full.flags));
         }
     }
 
     fn all_operations<const DOUBLE: bool>(a: F80, b: F80) {
-        if !a.is_normal() || !b.is_normal() {
-            return;
-        }
         let ctl = Ctl::new(if DOUBLE { 0x27f } else { 0x37f });
-        same(arith::Add::quick::<DOUBLE>(a, b), arith::add(a, b, ctl));
-        same(arith::Sub::quick::<DOUBLE>(a, b), arith::sub(a, b, ctl));
-        same(arith::SubR::quick::<DOUBLE>(a, b), arith::subr(a, b, ctl));
-        same(arith::Mul::quick::<DOUBLE>(a, b), arith::mul(a, b, ctl));
-        same(arith::Div::quick::<DOUBLE>(a, b), arith::div(a, b, ctl));
-        same(arith::DivR::quick::<DOUBLE>(a, b), arith::divr(a, b, ctl));
-        same(root::<DOUBLE>(a), arith::sqrt(a, ctl));
+        let (x, y) = (Num::from(a), Num::from(b));
+        assert_eq!((F80::from(x), F80::from(y)), (a, b));
+        same(arith::Add::quick::<DOUBLE>(x, y), arith::add(a, b, ctl));
+        same(arith::Sub::quick::<DOUBLE>(x, y), arith::sub(a, b, ctl));
+        same(arith::SubR::quick::<DOUBLE>(x, y), arith::subr(a, b, ctl));
+        same(arith::Mul::quick::<DOUBLE>(x, y), arith::mul(a, b, ctl));
+        same(arith::Div::quick::<DOUBLE>(x, y), arith::div(a, b, ctl));
+        same(arith::DivR::quick::<DOUBLE>(x, y), arith::divr(a, b, ctl));
+        same(root::<DOUBLE>(x), arith::sqrt(a, ctl));
+        same_with_zero::<arith::Add>(x, y, arith::add(a, b, ctl));
+        same_with_zero::<arith::Sub>(x, y, arith::sub(a, b, ctl));
+        same_with_zero::<arith::SubR>(x, y, arith::subr(a, b, ctl));
+        same_with_zero::<arith::Mul>(x, y, arith::mul(a, b, ctl));
+        same_with_zero::<arith::Div>(x, y, arith::div(a, b, ctl));
+        same_with_zero::<arith::DivR>(x, y, arith::divr(a, b, ctl));
     }
 
     proptest! {
@@ -402,12 +420,25 @@ mod tests {
             all_operations::<true>(a, b);
             let squared = F80::new(a.exp(), a.sig);
             all_operations::<false>(squared, b);
+            for zero in [F80::ZERO, F80::zero(SIGN)] {
+                all_operations::<true>(a, zero);
+                all_operations::<true>(zero, b);
+                all_operations::<false>(zero, zero.negate());
+            }
+        }
+
+        #[test]
+        fn roots_are_those_of_integers(m in significand()) {
+            for odd in [0, 1] {
+                let n = u128::from(m) << (63 + odd);
+                assert_eq!(u128::from(arith::root(m, odd).0), n.isqrt());
+            }
         }
 
         #[test]
         fn comparisons_find_the_same_order(a in number(), b in number()) {
             for (a, b) in [(a, b), (a, a), (a, a.negate()), (a, F80::new(a.sign_exp, b.sig))] {
-                if let Some(order) = relate(a, b) {
+                if let Some(order) = relate(a.into(), b.into()) {
                     let full = compare(a, b, false, Ctl::new(0x37f));
                     assert_eq!((Some(order), 0), (full.order, full.flags));
                 }
@@ -417,15 +448,12 @@ mod tests {
         #[test]
         fn stores_have_the_same_bits(a in number()) {
             let ctl = Ctl::new(0x37f);
-            if !a.is_normal() {
-                return Ok(());
+            if let Some(quick) = Double::narrow(a.into()) {
+                assert_eq!((quick.value, flags(&quick)), to_f64(a, ctl));
             }
-            if let Some(quick) = Double::narrow(a) {
-                assert_eq!((quick.value, quick.flags), to_f64(a, ctl));
-            }
-            if let Some(quick) = Single::narrow(a) {
-                let (bits, flags) = to_f32(a, ctl);
-                assert_eq!((quick.value, quick.flags), (bits.into(), flags));
+            if let Some(quick) = Single::narrow(a.into()) {
+                let (bits, full) = to_f32(a, ctl);
+                assert_eq!((quick.value, flags(&quick)), (bits.into(), full));
             }
         }
 
@@ -433,24 +461,34 @@ mod tests {
         fn loads_have_the_same_bits(bits: u64, a in number()) {
             for bits in [bits, to_f64(a, Ctl::new(0x37f)).0, bits & 0x800f_ffff_ffff_ffff] {
                 if let Some(quick) = Double::widen(bits) {
-                    assert_eq!((quick, 0), from_f64(bits));
+                    assert_eq!((F80::from(quick), 0), from_f64(bits));
                 }
             }
             for bits in [bits as u32, to_f32(a, Ctl::new(0x37f)).0] {
                 if let Some(quick) = Single::widen(bits.into()) {
-                    assert_eq!((quick, 0), from_f32(bits));
+                    assert_eq!((F80::from(quick), 0), from_f32(bits));
                 }
             }
         }
+    }
+
+    #[test]
+    fn integers_have_the_same_bits() {
+        for v in (0..64).flat_map(|n| [1i64 << n, (1i64 << n).wrapping_sub(1), -(1i64 << n >> 1), !(1i64 << n)]) {
+            assert_eq!(Num::from_int(v), Num::from(from_int(v)), "{v:x}");
+        }
+        assert_eq!((Num::from(F80::ZERO), Num::from(F80::ONE)), (Num::ZERO, Num::ONE));
     }
 
     /// Normal numbers far from the ends of the range do not ask for the whole of the rules.
     #[test]
     fn ordinary_numbers_are_quick() {
         let (a, b) = (F80::new(0x4001, 0xc123_4567_89ab_cdef), F80::new(0xc003, 0x9fed_cba9_8765_4321));
+        let (a, b) = (Num::from(a), Num::from(b));
         assert!(arith::Add::quick::<false>(a, b).is_some() && arith::Sub::quick::<true>(a, b).is_some());
         assert!(arith::Mul::quick::<false>(a, b).is_some() && arith::DivR::quick::<true>(a, b).is_some());
-        assert!(root::<false>(a).is_some() && relate(a, F80::ZERO) == Some(Ordering::Greater));
+        assert_eq!(arith::Mul::with_zero(a, Num::ZERO), Some(Num::ZERO));
+        assert!(root::<false>(a).is_some() && relate(a, Num::ZERO) == Some(Ordering::Greater));
         assert!(Double::narrow(a).is_some() && Single::narrow(b).is_some());
         assert!(Double::widen(1.5f64.to_bits()).is_some() && Single::widen(1.5f32.to_bits().into()).is_some());
     }

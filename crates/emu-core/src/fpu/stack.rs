@@ -1,40 +1,48 @@
 //! The register stack: access by ST(i), push, pop, and stack faults [SDM-1 8.1.2, 8.5.1.1].
 
 use super::f80::F80;
+use super::quick::Num;
 use super::round::{C1, IE, SF};
 use super::{Fpu, compare};
 
 impl Fpu {
+    /// The place of ST(i).
     #[inline]
-    pub(super) fn physical(&self, i: u8) -> usize {
+    pub(super) fn place(&self, i: u8) -> usize {
         usize::from(self.top.wrapping_add(i) & 7)
+    }
+
+    /// What place `n` holds.
+    #[inline]
+    pub(super) fn at(&self, n: usize) -> F80 {
+        Num { word: self.word[n & 7], sig: self.sig[n & 7] }.into()
     }
 
     /// The contents of ST(i), empty or not.
     #[inline]
     pub fn st(&self, i: u8) -> F80 {
-        self.regs[self.physical(i)]
+        self.at(self.place(i))
     }
 
     /// True if ST(i) is empty.
     #[inline]
     pub fn is_empty(&self, i: u8) -> bool {
-        self.used >> self.physical(i) & 1 == 0
+        self.used >> self.place(i) & 1 == 0
     }
 
     /// Writes ST(i), which is then in use.
     #[inline]
     pub fn set_st(&mut self, i: u8, v: F80) {
-        let n = self.physical(i);
+        let n = self.place(i);
         self.write(n, v);
         self.used |= 1 << n;
     }
 
-    /// Writes physical register `n`, and not whether it is in use.
+    /// Writes place `n`, and not whether it is in use.
     #[inline]
     pub(super) fn write(&mut self, n: usize, v: F80) {
-        self.regs[n & 7] = v;
-        self.normal = self.normal & !(1 << (n & 7)) | u8::from(v.is_normal()) << (n & 7);
+        let v = Num::from(v);
+        (self.word[n & 7], self.sig[n & 7]) = (v.word, v.sig);
     }
 
     /// Takes ST(0) off the stack.
@@ -99,7 +107,7 @@ impl Fpu {
     /// FFREE. C1, which the architecture leaves undefined, is cleared.
     pub fn free(&mut self, i: u8) {
         self.sw &= !C1;
-        self.used &= !(1 << self.physical(i));
+        self.used &= !(1 << self.place(i));
     }
 
     /// FINCSTP and FDECSTP: the stack turns by `by`, tags stay.

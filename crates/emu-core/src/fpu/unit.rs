@@ -83,7 +83,7 @@ impl Fpu {
     /// FENI and FDISI of the 8087: whether exceptions may ask for an interrupt. Nothing on other units.
     pub fn allow_interrupts(&mut self, on: bool) {
         if self.unit == Unit::I8087 {
-            self.cw = self.cw & !INTERRUPT_MASK | if on { 0 } else { INTERRUPT_MASK };
+            self.put_control(self.cw & !INTERRUPT_MASK | if on { 0 } else { INTERRUPT_MASK });
         }
     }
 
@@ -118,7 +118,7 @@ impl Fpu {
 
     /// Physical register `n`.
     pub(crate) fn register(&self, n: usize) -> F80 {
-        self.regs[n & 7]
+        self.at(n)
     }
 
     /// Changes physical register `n`, and not whether it is empty.

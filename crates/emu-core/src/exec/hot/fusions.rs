@@ -102,6 +102,7 @@ impl Fusions {
         all.bytes::<A16, Ip16>();
         all.bytes::<A32B, Ip32>();
         all.bytes::<A64B, Ip64>();
+        super::x87::pairs(&mut all);
         all.all.sort_by_key(|e| (e.0, e.1));
         all.all.dedup_by_key(|e| (e.0, e.1));
         assert!(all.all.len() < SLOTS / 2, "the index has room");
@@ -137,7 +138,7 @@ impl Fusions {
         self.all.push((address(first), address(second), both));
     }
 
-    fn pair<A: Step, B: Step>(&mut self) {
+    pub(super) fn pair<A: Step, B: Step>(&mut self) {
         self.add(one::<A>, one::<B>, two::<A, B>);
     }
 
@@ -146,7 +147,7 @@ impl Fusions {
         self.add(two::<A, B>, one::<C>, three::<A, B, C>);
     }
 
-    fn end<A: Step, E: End>(&mut self) {
+    pub(super) fn end<A: Step, E: End>(&mut self) {
         self.add(one::<A>, end::<E>, then::<A, E>);
     }
 

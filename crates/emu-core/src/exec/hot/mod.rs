@@ -38,6 +38,7 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>) -> bool {
 }
 
 pub(crate) use fusions::Fusions;
+pub(crate) use x87::Region as X87Region;
 
 /// Lowers a jump to what stands `delta` bytes from the block's start, in the same page.
 pub(crate) fn lower_jump(delta: i32, b: &mut Builder<'_>) {

@@ -10,14 +10,16 @@ use crate::cpu::bits::{CR0_EM, CR0_NE, CR0_TS};
 use crate::cpu::{Fault, LazyFlags, reg, seg};
 use crate::engine::{OpRef, next};
 use crate::fpu::constants::Constant;
-use crate::fpu::last::opcode_of;
+use crate::fpu::last::{index_of, opcode_of, top_behind};
+use crate::fpu::lazy::info_of;
 use crate::fpu::round::{Ctl, Out};
 use crate::fpu::{F80, Fpu, Operand, arith, int};
 use crate::mem::Scalar;
 
-/// Whether the unit may be used; if not, #NM or #MF is noted in the CPU's exit.
+/// Whether the unit may be used; if not, #NM or #MF is noted in the CPU's exit. What handlers left to be done is done.
 #[inline(always)]
 fn ready(sys: &mut System, op: OpRef) -> bool {
+    sys.cpu.fpu.catch_up();
     if (sys.cpu.cr0 & (CR0_EM | CR0_TS) != 0) | sys.cpu.fpu.exception_pending() {
         return refused(sys, op);
     }
@@ -36,15 +38,21 @@ fn refused(sys: &mut System, op: OpRef) -> bool {
 
 /// Keeps where the instruction is; `info` is what [`crate::fpu::last::info`] made.
 #[inline(always)]
-pub(super) fn note(sys: &mut System, info: u32) {
+fn note(sys: &mut System, info: u32) {
     let (base, fcs) = (sys.cpu.rip, sys.cpu.seg[seg::CS].sel);
     sys.cpu.fpu.note(base, info, fcs);
 }
 
 /// Keeps where the instruction and its memory operand are.
 #[inline(always)]
-pub(super) fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
-    note(sys, op.wide(1) as u32);
+fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
+    note(sys, info_of(op.wide(1)));
+    note_operand::<A>(sys, op);
+}
+
+/// Keeps where the memory operand is.
+#[inline(always)]
+pub(super) fn note_operand<A: Addr>(sys: &mut System, op: OpRef) {
     let s = A::segment(op);
     let (fdp, fds) = (A::ea(sys, op), sys.cpu.seg[if s < 6 { s } else { seg::DS }].sel);
     sys.cpu.fpu.note_operand(fdp, fds);
@@ -52,9 +60,10 @@ pub(super) fn note_memory<A: Addr>(sys: &mut System, op: OpRef) {
 
 /// After the work: an unmasked exception keeps the opcode, and may go out on FERR#.
 #[inline(always)]
-fn done(sys: &mut System, op: OpRef, info: u32) {
+fn done(sys: &mut System, op: OpRef, fields: u64) {
+    sys.cpu.fpu.recheck(fields);
     if sys.cpu.fpu.exception_pending() {
-        failed(sys, op, info);
+        failed(sys, op, info_of(fields));
     }
 }
 
@@ -97,8 +106,8 @@ pub(super) fn registers<W: Work>(sys: &mut System, op: OpRef) {
         return;
     }
     note(sys, op.imm());
-    W::run(&mut sys.cpu.fpu, op.a() as u8);
-    done(sys, op, op.imm());
+    W::run(&mut sys.cpu.fpu, index_of(op.imm()));
+    done(sys, op, op.fields());
     next!(sys, op)
 }
 
@@ -111,11 +120,11 @@ pub(super) fn memory<W: MemoryWork, A: Addr>(sys: &mut System, op: OpRef) {
     let Some(bits) = load::<W::Bits>(sys, op, lin) else { return };
     note_memory::<A>(sys, op);
     W::run(&mut sys.cpu.fpu, bits);
-    done(sys, op, op.wide(1) as u32);
+    done(sys, op, op.wide(1));
     next!(sys, op, 2)
 }
 
-/// A store to memory; `a` is the number of pops.
+/// A store to memory; ST(0) is at place `a`, and may be popped.
 #[inline(never)]
 pub(super) fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
     if !ready(sys, op) {
@@ -134,8 +143,9 @@ pub(super) fn to_memory<S: Storing, A: Addr>(sys: &mut System, op: OpRef) {
         return;
     }
     note_memory::<A>(sys, op);
-    sys.cpu.fpu.finish_store(flags as u16, flags & KEPT_BACK == 0, op.a() as u8);
-    done(sys, op, op.wide(1) as u32);
+    let pops = top_behind(info_of(op.wide(1))).wrapping_sub(op.a() as u8) & 7;
+    sys.cpu.fpu.finish_store(flags as u16, flags & KEPT_BACK == 0, pops);
+    done(sys, op, op.wide(1));
     next!(sys, op, 2)
 }
 
@@ -305,9 +315,9 @@ pub(super) fn to_flags<const QUIET: bool, const POPS: u8>(sys: &mut System, op: 
         return;
     }
     note(sys, op.imm());
-    let flags = compare_flags::<QUIET, POPS>(&mut sys.cpu.fpu, op.a() as u8);
+    let flags = compare_flags::<QUIET, POPS>(&mut sys.cpu.fpu, index_of(op.imm()));
     sys.cpu.flags = LazyFlags::from_bits(flags);
-    done(sys, op, op.imm());
+    done(sys, op, op.fields());
     next!(sys, op)
 }
 
@@ -323,10 +333,11 @@ pub(super) fn fldcw<A: Addr>(sys: &mut System, op: OpRef) {
     let Some(lin) = A::lin(sys, op, 2, false) else { return };
     let Some(cw) = load::<u16>(sys, op, lin) else { return };
     sys.cpu.fpu.set_control(cw as u16);
+    sys.cpu.fpu.recheck_control();
     if sys.cpu.fpu.exception_pending() {
         report(sys, op);
     }
-    next!(sys, op, 2)
+    next!(sys, op)
 }
 
 pub(super) fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
@@ -337,7 +348,7 @@ pub(super) fn fnstcw<A: Addr>(sys: &mut System, op: OpRef) {
     if !store::<u16>(sys, op, lin, sys.cpu.fpu.control().into()) {
         return;
     }
-    next!(sys, op, 2)
+    next!(sys, op)
 }
 
 /// FNSTSW AX: does not wait, and is no instruction that the pointers tell of.

@@ -1,98 +1,98 @@
-//! What nearly always happens: the unit may be used, no exception waits, registers are in use or empty as they must be,
-//! results are rounded to nearest, numbers and results are normal. In every other case a handler has changed nothing yet, and
-//! hands over to the one of [`super::full`] for the same instruction.
+//! What nearly always happens: the stack is as the decoder takes it to be, the unit may be used, no exception waits, results are
+//! rounded to nearest, numbers and results are normal. In every other case a step has changed nothing yet, and hands over to the
+//! handler of [`super::full`] for the same instruction.
 
 use core::cmp::Ordering;
+use core::marker::PhantomData;
 
 use super::super::addr::Addr;
+use super::super::step::{Step, one};
 use super::super::width::Width;
-use super::full::{self, MemoryWork, Operation, Storing, Work, note, note_memory};
+use super::full::{self, MemoryWork, Operation, Storing, Work, note_operand};
 use crate::System;
 use crate::cpu::LazyFlags;
-use crate::cpu::bits::{CF, CR0_EM, CR0_TS, ZF};
+use crate::cpu::bits::{CF, ZF};
 use crate::engine::{OpRef, next};
-use crate::fpu::quick::{self, Narrow, Quick};
-use crate::fpu::{F80, Fpu, int};
+use crate::fpu::Fpu;
+use crate::fpu::lazy::Speed;
+use crate::fpu::quick::{self, Narrow, Num, Quick};
 use crate::mem::Scalar;
 
-/// Whether the unit may be used, and no exception waits.
-#[inline(always)]
-fn calm(sys: &System) -> bool {
-    sys.cpu.cr0 & (CR0_EM | CR0_TS) == 0 && sys.cpu.fpu.is_calm()
+/// Hands over to another handler.
+macro_rules! hand_over {
+    ($handler:expr, $sys:expr, $op:expr) => {{
+        $handler($sys, $op);
+        return false;
+    }};
 }
 
-/// Which registers an instruction of two works on.
-pub(super) trait Form {
-    /// The result goes to ST(i), not ST(0).
-    const TO_STI: bool;
-    const POPS: u8;
-    /// The full handler's work.
-    type Full<O: Operation>: Work;
-}
+/// FADD and its kin on registers, the result to place `a`; with a precision of 53 bits if `DOUBLE`. `W` is the full handler's
+/// work.
+pub(super) struct Arithmetic<O, W, const DOUBLE: bool>(PhantomData<(O, W)>);
 
-pub(super) struct ToSt0;
-pub(super) struct ToSti;
-pub(super) struct ToStiPop;
-
-impl Form for ToSt0 {
-    const TO_STI: bool = false;
-    const POPS: u8 = 0;
-    type Full<O: Operation> = full::St0Sti<O>;
-}
-
-impl Form for ToSti {
-    const TO_STI: bool = true;
-    const POPS: u8 = 0;
-    type Full<O: Operation> = full::StiSt0<O>;
-}
-
-impl Form for ToStiPop {
-    const TO_STI: bool = true;
-    const POPS: u8 = 1;
-    type Full<O: Operation> = full::StiSt0Pop<O>;
-}
-
-/// FADD and its kin on registers; with a precision of 53 bits if `DOUBLE`.
-pub(super) fn arithmetic<O: Quick + Operation, F: Form, const DOUBLE: bool>(sys: &mut System, op: OpRef) {
-    let fpu = &sys.cpu.fpu;
-    if !fpu.computes_quickly::<DOUBLE>() && !DOUBLE {
-        return in_double::<O, F>(sys, op);
+impl<O: Quick, W: Work, const DOUBLE: bool> Step for Arithmetic<O, W, DOUBLE> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let fpu = &mut sys.cpu.fpu;
+        if !fpu.computes::<DOUBLE>() {
+            if DOUBLE {
+                hand_over!(full::registers::<W>, sys, op);
+            }
+            hand_over!(in_double::<O, W>, sys, op);
+        }
+        let Some(out) = O::quick::<DOUBLE>(fpu.num(op.place_a()), fpu.num(op.place_b())) else {
+            hand_over!(with_zero::<O, W>, sys, op);
+        };
+        fpu.put(op.place_a(), out.value);
+        fpu.passed_rounding(op.fields(), out.inexact, out.up);
+        true
     }
-    let i = op.a() as u8;
-    if !calm(sys) || !fpu.computes_quickly::<DOUBLE>() || !fpu.are_normal(op.b() as u8) {
-        return full::registers::<F::Full<O>>(sys, op);
-    }
-    let (a, b) = if F::TO_STI { (i, 0) } else { (0, i) };
-    let Some(out) = O::quick::<DOUBLE>(fpu.st(a), fpu.st(b)) else {
-        return full::registers::<F::Full<O>>(sys, op);
+}
+
+/// An operand may be zero, as at the beginning of many a loop.
+#[cold]
+#[inline(never)]
+fn with_zero<O: Quick, W: Work>(sys: &mut System, op: OpRef) {
+    let fpu = &mut sys.cpu.fpu;
+    let Some(v) = O::with_zero(fpu.num(op.place_a()), fpu.num(op.place_b())) else {
+        return full::registers::<W>(sys, op);
     };
-    note(sys, op.imm());
-    sys.cpu.fpu.settle_quickly(a, out);
-    if F::POPS != 0 {
-        sys.cpu.fpu.pop_quickly(F::POPS);
-    }
+    fpu.put(op.place_a(), v);
+    fpu.passed_exactly(op.fields());
     next!(sys, op)
 }
 
 /// The same with a precision of 53 bits; on its own, so that the usual one keeps its registers.
 #[inline(never)]
-fn in_double<O: Quick + Operation, F: Form>(sys: &mut System, op: OpRef) {
-    arithmetic::<O, F, true>(sys, op)
+fn in_double<O: Quick, W: Work>(sys: &mut System, op: OpRef) {
+    one::<Arithmetic<O, W, true>>(sys, op)
 }
 
 /// FSQRT.
-pub(super) fn square_root<const DOUBLE: bool>(sys: &mut System, op: OpRef) {
-    let fpu = &sys.cpu.fpu;
-    if !fpu.computes_quickly::<DOUBLE>() && !DOUBLE {
-        return square_root::<true>(sys, op);
+pub(super) struct SquareRoot<const DOUBLE: bool>;
+
+impl<const DOUBLE: bool> Step for SquareRoot<DOUBLE> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let fpu = &mut sys.cpu.fpu;
+        if !fpu.computes::<DOUBLE>() {
+            if DOUBLE {
+                hand_over!(full::registers::<full::Root>, sys, op);
+            }
+            hand_over!(root_in_double, sys, op);
+        }
+        let Some(out) = quick::root::<DOUBLE>(fpu.num(op.place_a())) else {
+            hand_over!(full::registers::<full::Root>, sys, op);
+        };
+        fpu.put(op.place_a(), out.value);
+        fpu.passed_rounding(op.fields(), out.inexact, out.up);
+        true
     }
-    if !calm(sys) || !fpu.computes_quickly::<DOUBLE>() || !fpu.is_normal() {
-        return full::registers::<full::Root>(sys, op);
-    }
-    let Some(out) = quick::root::<DOUBLE>(fpu.st(0)) else { return full::registers::<full::Root>(sys, op) };
-    note(sys, op.imm());
-    sys.cpu.fpu.settle_quickly(0, out);
-    next!(sys, op)
+}
+
+#[inline(never)]
+fn root_in_double(sys: &mut System, op: OpRef) {
+    one::<SquareRoot<true>>(sys, op)
 }
 
 /// A number in memory.
@@ -118,46 +118,56 @@ impl Real for quick::Double {
     type Store = full::Double;
 }
 
-/// FADD and its kin on ST(0) and memory.
-pub(super) fn arithmetic_memory<O: Quick + Operation, R: Real, A: Addr>(sys: &mut System, op: OpRef) {
-    in_memory::<O, R, A, false>(sys, op)
-}
+/// FADD and its kin on ST(0), which is at place `a`, and memory.
+pub(super) struct WithMemory<O, R, A, const DOUBLE: bool>(PhantomData<(O, R, A)>);
 
-fn in_memory<O: Quick + Operation, R: Real, A: Addr, const DOUBLE: bool>(sys: &mut System, op: OpRef) {
-    let fpu = &sys.cpu.fpu;
-    if !fpu.computes_quickly::<DOUBLE>() && !DOUBLE {
-        return in_double_with_memory::<O, R, A>(sys, op);
+impl<O: Quick + Operation, R: Real, A: Addr, const DOUBLE: bool> Step for WithMemory<O, R, A, DOUBLE> {
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        if !sys.cpu.fpu.computes::<DOUBLE>() {
+            if DOUBLE {
+                hand_over!(full::memory::<R::Full<O>, A>, sys, op);
+            }
+            hand_over!(memory_in_double::<O, R, A>, sys, op);
+        }
+        let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return false };
+        let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { hand_over!(full::memory::<R::Full<O>, A>, sys, op) };
+        let Some(b) = R::widen(bits.to_u64()) else { hand_over!(full::memory::<R::Full<O>, A>, sys, op) };
+        let Some(out) = O::quick::<DOUBLE>(sys.cpu.fpu.num(op.place_a()), b) else {
+            hand_over!(full::memory::<R::Full<O>, A>, sys, op);
+        };
+        note_operand::<A>(sys, op);
+        let fpu = &mut sys.cpu.fpu;
+        fpu.put(op.place_a(), out.value);
+        fpu.passed_rounding(op.wide(1), out.inexact, out.up);
+        true
     }
-    if !calm(sys) || !fpu.computes_quickly::<DOUBLE>() || !fpu.is_normal() {
-        return full::memory::<R::Full<O>, A>(sys, op);
-    }
-    let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return };
-    let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { return full::memory::<R::Full<O>, A>(sys, op) };
-    let Some(b) = R::widen(bits.to_u64()) else { return full::memory::<R::Full<O>, A>(sys, op) };
-    let Some(out) = O::quick::<DOUBLE>(sys.cpu.fpu.st(0), b) else {
-        return full::memory::<R::Full<O>, A>(sys, op);
-    };
-    note_memory::<A>(sys, op);
-    sys.cpu.fpu.settle_quickly(0, out);
-    next!(sys, op, 2)
 }
 
 #[inline(never)]
-fn in_double_with_memory<O: Quick + Operation, R: Real, A: Addr>(sys: &mut System, op: OpRef) {
-    in_memory::<O, R, A, true>(sys, op)
+fn memory_in_double<O: Quick + Operation, R: Real, A: Addr>(sys: &mut System, op: OpRef) {
+    one::<WithMemory<O, R, A, true>>(sys, op)
 }
 
-/// FLD m32fp and m64fp.
-pub(super) fn load_real<R: Real, A: Addr>(sys: &mut System, op: OpRef) {
-    if !calm(sys) || sys.cpu.fpu.is_full() {
-        return full::memory::<R::Load, A>(sys, op);
+/// FLD m32fp and m64fp, to place `a`.
+pub(super) struct LoadReal<R, A>(PhantomData<(R, A)>);
+
+impl<R: Real, A: Addr> Step for LoadReal<R, A> {
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        if !sys.cpu.fpu.allows(Speed::Moves) {
+            hand_over!(full::memory::<R::Load, A>, sys, op);
+        }
+        let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return false };
+        let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { hand_over!(full::memory::<R::Load, A>, sys, op) };
+        let Some(v) = R::widen(bits.to_u64()) else { hand_over!(full::memory::<R::Load, A>, sys, op) };
+        note_operand::<A>(sys, op);
+        sys.cpu.fpu.put(op.place_a(), v);
+        sys.cpu.fpu.passed_exactly(op.wide(1));
+        true
     }
-    let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return };
-    let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { return full::memory::<R::Load, A>(sys, op) };
-    let Some(v) = R::widen(bits.to_u64()) else { return full::memory::<R::Load, A>(sys, op) };
-    note_memory::<A>(sys, op);
-    sys.cpu.fpu.push_quickly(v, true);
-    next!(sys, op, 2)
 }
 
 /// An integer in memory.
@@ -184,126 +194,154 @@ integers! {
     u64 as i64: full::FildM64;
 }
 
-/// FILD.
-pub(super) fn load_integer<T: Integer, A: Addr>(sys: &mut System, op: OpRef) {
-    if !calm(sys) || sys.cpu.fpu.is_full() {
-        return full::memory::<T::Load, A>(sys, op);
+/// FILD, to place `a`.
+pub(super) struct LoadInteger<T, A>(PhantomData<(T, A)>);
+
+impl<T: Integer, A: Addr> Step for LoadInteger<T, A> {
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        if !sys.cpu.fpu.allows(Speed::Moves) {
+            hand_over!(full::memory::<T::Load, A>, sys, op);
+        }
+        let Some(lin) = A::lin(sys, op, T::SIZE, false) else { return false };
+        let Some(v) = sys.tlb.read::<T>(lin) else { hand_over!(full::memory::<T::Load, A>, sys, op) };
+        note_operand::<A>(sys, op);
+        sys.cpu.fpu.put(op.place_a(), Num::from_int(v.signed()));
+        sys.cpu.fpu.passed_exactly(op.wide(1));
+        true
     }
-    let Some(lin) = A::lin(sys, op, T::SIZE, false) else { return };
-    let Some(v) = sys.tlb.read::<T>(lin) else { return full::memory::<T::Load, A>(sys, op) };
-    note_memory::<A>(sys, op);
-    sys.cpu.fpu.push_quickly(int::from_int(v.signed()), v != T::default());
-    next!(sys, op, 2)
 }
 
-/// FST and FSTP m32fp and m64fp; `a` is the number of pops.
-pub(super) fn store_real<R: Real, A: Addr>(sys: &mut System, op: OpRef) {
-    let fpu = &sys.cpu.fpu;
-    if !calm(sys) || !fpu.rounds_quickly() || !fpu.is_normal() {
-        return full::to_memory::<R::Store, A>(sys, op);
+/// FST and FSTP m32fp and m64fp, from place `a`.
+pub(super) struct StoreReal<R, A>(PhantomData<(R, A)>);
+
+impl<R: Real, A: Addr> Step for StoreReal<R, A> {
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        if !sys.cpu.fpu.allows(Speed::Rounds) {
+            hand_over!(full::to_memory::<R::Store, A>, sys, op);
+        }
+        let Some(out) = R::narrow(sys.cpu.fpu.num(op.place_a())) else {
+            hand_over!(full::to_memory::<R::Store, A>, sys, op);
+        };
+        let Some(lin) = A::lin(sys, op, R::Bits::SIZE, true) else { return false };
+        if !sys.tlb.write(lin, R::Bits::from_u64(out.value)) {
+            hand_over!(full::to_memory::<R::Store, A>, sys, op);
+        }
+        note_operand::<A>(sys, op);
+        sys.cpu.fpu.passed_rounding(op.wide(1), out.inexact, out.up);
+        true
     }
-    let Some(out) = R::narrow(fpu.st(0)) else { return full::to_memory::<R::Store, A>(sys, op) };
-    let Some(lin) = A::lin(sys, op, R::Bits::SIZE, true) else { return };
-    if !sys.tlb.write(lin, R::Bits::from_u64(out.value)) {
-        return full::to_memory::<R::Store, A>(sys, op);
-    }
-    note_memory::<A>(sys, op);
-    sys.cpu.fpu.raise_quickly(out.flags);
-    sys.cpu.fpu.pop_quickly(op.a() as u8);
-    next!(sys, op, 2)
 }
 
-/// What an instruction without a memory operand does to the unit.
-pub(super) trait Quickly: Work {
-    /// `false` if there is more to it; then nothing has changed.
-    /// `mask` has bits 0 and `i` set.
-    fn quickly(fpu: &mut Fpu, i: u8, mask: u8) -> bool;
+/// What an instruction without a memory operand does to the registers at places `a` and `b`.
+pub(super) trait Move {
+    fn run(fpu: &mut Fpu, a: usize, b: usize);
 }
 
-macro_rules! quickly {
-    ($($name:ident: |$fpu:ident, $i:ident, $mask:ident| if $usual:expr => $run:expr;)*) => {$(
-        impl Quickly for full::$name {
+macro_rules! moves {
+    ($($(#[$doc:meta])* $name:ident: |$fpu:ident, $a:ident, $b:ident| $run:expr;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+        impl Move for $name {
             #[inline(always)]
-            fn quickly($fpu: &mut Fpu, $i: u8, $mask: u8) -> bool {
-                if !$usual {
-                    return false;
-                }
+            fn run($fpu: &mut Fpu, $a: usize, $b: usize) {
                 $run;
-                true
             }
         }
     )*};
 }
 
-quickly! {
-    FldSti: |fpu, i, _mask| if !fpu.is_full() && !fpu.is_empty(i) => fpu.duplicate_quickly(i);
-    LoadOne: |fpu, _i, _mask| if !fpu.is_full() => fpu.push_quickly(F80::ONE, true);
-    LoadZero: |fpu, _i, _mask| if !fpu.is_full() => fpu.push_quickly(F80::ZERO, false);
-    FstSti: |fpu, i, _mask| if !fpu.is_empty(0) => {
-        fpu.raise_quickly(0);
-        fpu.set_st(i, fpu.st(0));
+moves! {
+    /// FLD ST(i), and FST and FSTP to it.
+    Copy: |fpu, a, b| fpu.put(a, fpu.num(b));
+    /// FSTP ST(0): nothing but a pop.
+    Drop: |_fpu, _a, _b| {};
+    One: |fpu, a, _b| fpu.put(a, Num::ONE);
+    Zero: |fpu, a, _b| fpu.put(a, Num::ZERO);
+    Exchange: |fpu, a, b| {
+        let (x, y) = (fpu.num(a), fpu.num(b));
+        fpu.put(a, y);
+        fpu.put(b, x);
     };
-    FstpSti: |fpu, i, _mask| if !fpu.is_empty(0) => {
-        fpu.raise_quickly(0);
-        fpu.set_st(i, fpu.st(0));
-        fpu.pop_quickly(1);
-    };
-    Fxch: |fpu, i, mask| if fpu.are_used(mask) => fpu.exchange_quickly(i);
-    Negate: |fpu, _i, _mask| if !fpu.is_empty(0) => fpu.change_sign_quickly(|s| s ^ 0x8000);
-    Magnitude: |fpu, _i, _mask| if !fpu.is_empty(0) => fpu.change_sign_quickly(|s| s & 0x7FFF);
+    FlipSign: |fpu, a, _b| fpu.put(a, fpu.num(a).negate());
+    ClearSign: |fpu, a, _b| fpu.put(a, fpu.num(a).magnitude());
 }
 
-/// An instruction without a memory operand.
-pub(super) fn simple<W: Quickly>(sys: &mut System, op: OpRef) {
-    if !calm(sys) || !W::quickly(&mut sys.cpu.fpu, op.a() as u8, op.b() as u8) {
-        return full::registers::<W>(sys, op);
+/// An instruction that only moves numbers; `W` is the full handler's work.
+pub(super) struct Simple<M, W>(PhantomData<(M, W)>);
+
+impl<M: Move, W: Work> Step for Simple<M, W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let fpu = &mut sys.cpu.fpu;
+        if !fpu.allows(Speed::Moves) {
+            hand_over!(full::registers::<W>, sys, op);
+        }
+        M::run(fpu, op.place_a(), op.place_b());
+        fpu.passed_exactly(op.fields());
+        true
     }
-    note(sys, op.imm());
-    next!(sys, op)
 }
 
-/// How ST(0) and ST(i) relate, if they are in use, and normal numbers or zeros.
+/// How the numbers at places `a` and `b` relate, if they are normal or zeros.
 #[inline(always)]
-fn relation(sys: &System, op: OpRef) -> Option<Ordering> {
-    let fpu = &sys.cpu.fpu;
-    if !calm(sys) || !fpu.are_used(op.b() as u8) {
+fn relation(fpu: &Fpu, op: OpRef) -> Option<Ordering> {
+    if !fpu.allows(Speed::Moves) {
         return None;
     }
-    quick::relate(fpu.st(0), fpu.st(op.a() as u8))
+    quick::relate(fpu.num(op.place_a()), fpu.num(op.place_b()))
 }
 
-/// FCOM and its kin; `W` is the full handler's work.
-pub(super) fn compare<W: Work, const POPS: u8>(sys: &mut System, op: OpRef) {
-    let Some(order) = relation(sys, op) else { return full::registers::<W>(sys, op) };
-    note(sys, op.imm());
-    sys.cpu.fpu.settle_order(order);
-    sys.cpu.fpu.pop_n(POPS);
-    next!(sys, op)
-}
+/// FCOM and its kin.
+pub(super) struct Compare<W>(PhantomData<W>);
 
-/// FCOM and FCOMP with memory; `a` is the number of pops.
-pub(super) fn compare_memory<W: MemoryWork, R: Real, A: Addr>(sys: &mut System, op: OpRef) {
-    if !calm(sys) || sys.cpu.fpu.is_empty(0) {
-        return full::memory::<W, A>(sys, op);
+impl<W: Work> Step for Compare<W> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let fpu = &mut sys.cpu.fpu;
+        let Some(order) = relation(fpu, op) else { hand_over!(full::registers::<W>, sys, op) };
+        fpu.settle_order(order);
+        fpu.passed_exactly(op.fields());
+        true
     }
-    let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return };
-    let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { return full::memory::<W, A>(sys, op) };
-    let Some(b) = R::widen(bits.to_u64()) else { return full::memory::<W, A>(sys, op) };
-    let Some(order) = quick::relate(sys.cpu.fpu.st(0), b) else { return full::memory::<W, A>(sys, op) };
-    note_memory::<A>(sys, op);
-    sys.cpu.fpu.settle_order(order);
-    sys.cpu.fpu.pop_quickly(op.a() as u8);
-    next!(sys, op, 2)
 }
 
-/// FCOMI and its kin.
-pub(super) fn compare_to_flags<const QUIET: bool, const POPS: u8>(sys: &mut System, op: OpRef) {
-    let Some(order) = relation(sys, op) else { return full::to_flags::<QUIET, POPS>(sys, op) };
-    note(sys, op.imm());
-    let flags = u32::from(order == Ordering::Less) * CF | u32::from(order == Ordering::Equal) * ZF;
-    sys.cpu.flags = LazyFlags::from_bits(flags);
-    if POPS != 0 {
-        sys.cpu.fpu.pop_quickly(POPS);
+/// FCOM and FCOMP of place `a` with memory.
+pub(super) struct CompareMemory<W, R, A>(PhantomData<(W, R, A)>);
+
+impl<W: MemoryWork, R: Real, A: Addr> Step for CompareMemory<W, R, A> {
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        if !sys.cpu.fpu.allows(Speed::Moves) {
+            hand_over!(full::memory::<W, A>, sys, op);
+        }
+        let Some(lin) = A::lin(sys, op, R::Bits::SIZE, false) else { return false };
+        let Some(bits) = sys.tlb.read::<R::Bits>(lin) else { hand_over!(full::memory::<W, A>, sys, op) };
+        let Some(b) = R::widen(bits.to_u64()) else { hand_over!(full::memory::<W, A>, sys, op) };
+        let Some(order) = quick::relate(sys.cpu.fpu.num(op.place_a()), b) else {
+            hand_over!(full::memory::<W, A>, sys, op);
+        };
+        note_operand::<A>(sys, op);
+        sys.cpu.fpu.settle_order(order);
+        sys.cpu.fpu.passed_exactly(op.wide(1));
+        true
     }
-    next!(sys, op)
+}
+
+/// FCOMI and its kin. C1 stays.
+pub(super) struct CompareToFlags<const QUIET: bool, const POPS: u8>;
+
+impl<const QUIET: bool, const POPS: u8> Step for CompareToFlags<QUIET, POPS> {
+    #[inline(always)]
+    fn step(sys: &mut System, op: OpRef) -> bool {
+        let Some(order) = relation(&sys.cpu.fpu, op) else { hand_over!((full::to_flags::<QUIET, POPS>), sys, op) };
+        let flags = u32::from(order == Ordering::Less) * CF | u32::from(order == Ordering::Equal) * ZF;
+        sys.cpu.flags = LazyFlags::from_bits(flags);
+        sys.cpu.fpu.passed(op.fields());
+        true
+    }
 }
