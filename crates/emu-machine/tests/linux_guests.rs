@@ -10,7 +10,7 @@ use common::{cached_guest, pc_with_cd, pc_with_kernel, shared_guest, under_seabi
 use emu_core::cpu::Model;
 use emu_core::cpu::model::{Feature, Kind};
 use emu_core::{StateHash, Ticks};
-use emu_machine::config::{KernelConfig, MachineConfig};
+use emu_machine::config::{Devices, KernelConfig, MachineConfig};
 
 /// Kernel messages to the screen and the serial port; a panic resets at once.
 const COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 panic=-1";
@@ -65,9 +65,17 @@ fn linux_amd64_runs_its_workload_from_cd_under_seabios() {
     workload("linux-amd64 CD under SeaBIOS", cd.and_then(|cd| under_seabios(pc_with_cd(&cd, 256))));
 }
 
+/// All interrupts go through the IOMMU on their way to the four.
 #[test]
-fn linux_amd64_runs_its_workload_on_two_cpus() {
-    workload("linux-amd64, 2 CPUs", linux("linux-amd64", COMMAND_LINE, 256).map(|c| MachineConfig { cpus: 2, ..c }));
+fn linux_amd64_runs_its_workload_on_four_cpus_behind_an_iommu() {
+    let devices = Devices { intel_iommu: true, edu: false };
+    let config = linux("linux-amd64", &format!("{COMMAND_LINE} intel_iommu=on"), 256);
+    workload("linux-amd64, 4 CPUs, IOMMU", config.map(|c| MachineConfig { cpus: 4, devices, ..c }));
+}
+
+#[test]
+fn linux_i386_runs_its_workload_on_two_cpus() {
+    workload("linux-i386, 2 CPUs", linux("linux-i386", COMMAND_LINE, 256).map(|c| MachineConfig { cpus: 2, ..c }));
 }
 
 /// What the CPU has reaches programs: the kernel switches AVX state on, and lists the features. It runs with process-context

@@ -334,3 +334,23 @@ pub(super) fn put_files(c: &mut MachineConfig, machine: &WireMachine, files: &[(
         modules: of(Role::Module).zip(machine.modules.iter().cloned()).collect(),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_read_back() {
+        for n in 0..4 * HYPERVISORS.len() * usize::from(MAX_CPUS) {
+            let config = MachineConfig {
+                devices: Devices { intel_iommu: n & 1 != 0, edu: n & 2 != 0 },
+                cpus: (n / 4) as u8 % MAX_CPUS + 1,
+                hypervisor: HYPERVISORS[n / 4 / usize::from(MAX_CPUS)],
+                ..MachineConfig::default()
+            };
+            assert_eq!(WireMachine::of(&config).config(), Some(config));
+        }
+        let wire = WireMachine { board: 3 << 4, ..WireMachine::of(&MachineConfig::default()) };
+        assert_eq!(wire.config(), None, "no such hypervisor");
+    }
+}

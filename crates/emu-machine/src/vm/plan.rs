@@ -212,6 +212,7 @@ struct File {
     cpus: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hypervisor: Option<String>,
+    devices: Option<String>,
     memory: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -322,6 +323,7 @@ impl Plan {
             cpu: self.cpu.clone(),
             cpus: (self.cpus > 1).then_some(self.cpus),
             hypervisor: f.settings.get("hypervisor").cloned().or_else(|| hypervisor(f.product).map(str::to_owned)),
+            devices: f.settings.get("devices").cloned(),
             memory: size_text(self.memory),
             seed: f.settings.get("seed").and_then(|s| s.parse().ok()),
             ticks_per_second: f.settings.get("ticks-per-second").and_then(|t| t.parse().ok()),

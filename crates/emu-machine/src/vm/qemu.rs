@@ -8,6 +8,7 @@ use std::path::Path;
 use super::VmError;
 use super::foreign::{Firmware, Foreign, Kernel, Network, Product, mac_address};
 use super::qemu_drives::Drives;
+use crate::config::Devices;
 
 /// Whether `text` is such a command.
 pub(super) fn is_command(text: &str) -> bool {
@@ -245,6 +246,12 @@ fn device(m: &mut Foreign, value: &str) {
             mac: get(&list, "mac").and_then(mac_address),
             connection: get(&list, "netdev").unwrap_or_default().into(),
         });
+    } else if !driver.is_empty()
+        && let Ok(new) = Devices::parse(driver)
+    {
+        // What emu has under the same name; it is as it is by default.
+        let had = m.settings.get("devices").and_then(|d| Devices::parse(d).ok()).unwrap_or_default();
+        m.settings.insert("devices".into(), had.with(new).text());
     } else if !matches!(driver, "isa-debug-exit" | "isa-debugcon" | "VGA" | "isa-vga") {
         m.note(format!("-device {driver}"), "no counterpart: left out");
     }
@@ -308,6 +315,14 @@ mod tests {
             ]
         );
         assert_eq!(m.memory, Some(1 << 30));
+    }
+
+    #[test]
+    fn devices_that_emu_has_too_are_taken() {
+        let m = parse("qemu-system-x86_64 -M q35 -device intel-iommu,intremap=on -device edu -device virtio-rng -m 64")
+            .unwrap();
+        assert_eq!(m.settings["devices"], "intel-iommu,edu");
+        assert!(m.notes.iter().any(|n| n.about == "-device virtio-rng"), "{:?}", m.notes);
     }
 
     #[test]
