@@ -8,7 +8,7 @@ mod vmcx;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{TempDir, good, tar};
+use common::{TempDir, emu, good, tar};
 
 /// Loads the first sector of the first partition and starts it, from 0600h: cli; xor ax,ax; mov ss,ax; mov sp,7C00h; mov
 /// ds,ax; mov es,ax; sti; cld; mov si,7C00h; mov di,0600h; mov cx,100h; rep movsw; jmp 0:061Eh; mov si,07BEh; mov dx,[si];
@@ -171,7 +171,11 @@ fn an_archive_of_ovftool() {
         std::fs::remove_file(p.dir.path("FreeDOS-disk1.vmdk")).unwrap();
         let files = [("FreeDOS.ovf", ovf.as_bytes()), ("FreeDOS-disk1.vmdk", &disk[..])]
             .map(|(n, b)| (n, b.len() as u64, b'0', b));
-        p.boots(&p.dir.file("FreeDOS.ova", &tar(&files)), "FreeDOS.ova");
+        let ova = p.dir.file("FreeDOS.ova", &tar(&files));
+        let as_it_is = emu(&["run", &ova, "--display", "none", "--timeout", "5"]);
+        let said = String::from_utf8_lossy(&as_it_is.stderr).into_owned();
+        assert!(as_it_is.status.code() == Some(3) && said.ends_with("import it (emu vm import)\n"), "{said}");
+        p.boots(&ova, "FreeDOS.ova");
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) fn describe(path: &Path, more: &[PathBuf]) -> Result<Option<Described
     let foreign = read_machine(path).map_err(crate::vm::failure)?;
     check_places(&foreign).map_err(crate::vm::failure)?;
     let plan = plan(foreign);
+    let file = &plan.foreign().file;
+    if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("ova")) {
+        let text = "its disks are inside of the archive, and must come out first: import it (emu vm import)";
+        return Err(Failure::file(plain(&format!("{}: {text}", file.display()))));
+    }
     let mut notes: Vec<String> = plan.notes.iter().map(|n| plain(&format!("{}: {}", n.about, n.text))).collect();
     notes.push("the disks are not written: what the guest writes stays in memory (emu vm import keeps it)".into());
     let text = plan.toml(|_, drive| {
