@@ -1,5 +1,6 @@
 //! Pairs of x87 instructions that one handler does, as those of [`super::super::fusions`]: how compiled code moves operands to
-//! where an operation wants them, and results to where they belong.
+//! where an operation wants them, and results to where they belong. Two sums are no pair, nor is a sum with an operand from
+//! memory: what such a handler saves and restores costs more than going from one to the other.
 
 use super::super::addr::{A32B, A64B, Addr};
 use super::super::fusions::Fusions;
@@ -35,10 +36,7 @@ pub(in super::super) fn pairs(all: &mut Fusions) {
     operation::<Sub>(all);
     operation::<SubR>(all);
     operation::<Mul>(all);
-    rows!(all;
-        To0<Mul> => [To0<Mul>, To0<Add>, To0<Sub>, To0<SubR>, Pop<Add>, Pop<Sub>, Pop<SubR>, Pop<Mul>];
-        To0<Add> => [To0<Mul>];
-    );
+    rows!(all; To0<Mul> => [To0<Mul>, Pop<Mul>];);
     memory::<Double, A32B>(all);
     memory::<Double, A64B>(all);
     memory::<Single, A32B>(all);
@@ -58,17 +56,15 @@ fn operation<O: Quick + Operation>(all: &mut Fusions) {
 
 fn memory<R: Real, A: Addr>(all: &mut Fusions) {
     rows!(all;
-        Load<R, A> => [Load<R, A>, Store<R, A>, Fld, Fxch, To0<Add>, To0<Sub>, To0<SubR>, To0<Mul>, Memory<Add, R, A>,
-            Memory<Sub, R, A>, Memory<SubR, R, A>, Memory<Mul, R, A>];
+        Load<R, A> => [Load<R, A>, Store<R, A>, Fld, Fxch, To0<Mul>];
         Store<R, A> => [Load<R, A>, Fld, Fxch, To0<Mul>];
         Memory<Add, R, A> => [Store<R, A>];
         Memory<Sub, R, A> => [Store<R, A>];
         Memory<SubR, R, A> => [Store<R, A>];
-        Memory<Mul, R, A> => [Store<R, A>, Memory<Add, R, A>];
-        To0<Mul> => [Memory<Add, R, A>, Memory<Sub, R, A>, Memory<SubR, R, A>, Load<R, A>];
-        To0<Add> => [Load<R, A>, Store<R, A>];
+        Memory<Mul, R, A> => [Store<R, A>];
+        To0<Mul> => [Load<R, A>];
+        To0<Add> => [Store<R, A>];
         Pop<Add> => [Store<R, A>];
-        Pop<Mul> => [Memory<Add, R, A>];
         Fld => [Memory<Mul, R, A>];
     );
 }
