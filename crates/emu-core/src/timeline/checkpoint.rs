@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::keep::HEAD_ENTRY;
 use super::pages::{Key, PageSet, seal};
 use super::{Mark, SpinePoint, Timeline};
 use crate::mem::PageImage;
@@ -144,6 +145,7 @@ impl Timeline {
             honest -= 1;
         }
         (honest + 1..=to).rev().for_each(|lie| self.forget_lie(lie));
+        self.spare_the_budget();
     }
 
     /// Puts the machine to checkpoint `to`. Returns false if it is not what its recording promised.
@@ -168,10 +170,21 @@ impl Timeline {
             }
         }
         let to_head = to + 1 == self.checkpoints.len();
-        for (key, image) in pages {
-            self.put(sys, key, image, to_head);
+        let (held, at_head): (Vec<_>, Vec<_>) = pages.into_iter().partition(|p| p.1.is_some());
+        for (key, _) in at_head {
+            // Without an entry it holds that already.
+            if let Some(image) = self.head.remove(&key) {
+                key.put(sys, &image);
+            }
+        }
+        let keeps_head = !to_head && self.note_head(sys, &held);
+        for (key, image) in held {
+            image.into_iter().for_each(|image| key.put(sys, &image));
         }
         self.base = to;
+        if !to_head && !keeps_head {
+            self.forget_ahead();
+        }
         if to_head {
             self.head.clear();
         }
@@ -187,21 +200,21 @@ impl Timeline {
         loaded.is_ok() && self.keeps_its_promise(sys, to)
     }
 
-    /// Puts one page to what it holds at the checkpoint gone to; `None` is what it holds at the head.
-    fn put(&mut self, sys: &mut System, key: Key, image: Option<PageImage>, to_head: bool) {
-        let image = match image {
-            Some(image) => {
-                if !to_head && !self.head.contains_key(&key) {
-                    self.head.insert(key, key.look(sys));
+    /// Notes what `pages` hold at the head, where the machine leaves it. Returns false if there is no memory for that.
+    fn note_head(&mut self, sys: &System, pages: &[(Key, Option<PageImage>)]) -> bool {
+        let mut room = self.most().saturating_sub(self.cost());
+        for (key, _) in pages {
+            if !self.head.contains_key(key) {
+                let image = key.look(sys);
+                let cost = image.cost() + HEAD_ENTRY;
+                if cost > room {
+                    return false;
                 }
-                image
+                room -= cost;
+                self.head.insert(*key, image);
             }
-            None => match self.head.remove(&key) {
-                Some(image) => image,
-                None => return, // it holds that already
-            },
-        };
-        key.put(sys, &image);
+        }
+        true
     }
 
     /// Forgets all checkpoints ahead of the machine.

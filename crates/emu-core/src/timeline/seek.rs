@@ -35,8 +35,8 @@ pub enum SeekError {
     GivenUp,
 }
 
-/// Going back makes checkpoints on the last part of the way, each time half as far from its end, down to this distance:
-/// whoever goes back once will go back again.
+/// Going somewhere in the past makes checkpoints on the way, each time half as far from its end, down to this distance:
+/// whoever goes there once will go back from there.
 const DENSE: u64 = 1 << 20;
 
 impl Timeline {
@@ -65,9 +65,7 @@ impl Timeline {
             };
             self.restore(sys, nearest);
         }
-        if back {
-            self.approach(sys, tick)?;
-        }
+        self.approach(sys, tick)?;
         let done = self.advance(sys, tick);
         self.spare_the_budget();
         done
@@ -121,14 +119,6 @@ impl Timeline {
             if stop == Stop::TripleFault {
                 return Err(SeekError::Shutdown(sys.now().0));
             }
-        }
-    }
-
-    /// If the past and the future together take too much memory, the checkpoints ahead are given up: their inputs are
-    /// known, and running there again makes new ones.
-    fn spare_the_budget(&mut self) {
-        if self.is_behind() && self.cost() > self.settings.budget + self.settings.budget / 16 {
-            self.forget_ahead();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
+use super::keep::HEAD_ENTRY;
 use super::pages::PageSet;
 use super::{Key, Mark, SeekError, Timeline};
 use crate::mem::{PageImage, PhysMem};
@@ -107,13 +108,13 @@ impl Timeline {
     }
 
     /// Takes over a checkpoint of the run that the machine is going to repeat: after [`Self::expect`], in ascending order,
-    /// before the machine has run. Returns whether there is memory for more.
+    /// before the machine has run. Returns false if there is no memory for it: it is left away, and so must be all behind it.
     ///
     /// # Errors
     /// What is wrong with one that can't be of this machine and its run.
     pub fn adopt(&mut self, sys: &System, stored: Stored) -> Result<bool, &'static str> {
         let Stored { at, hash, a20, devices, pages } = stored;
-        let Some(last) = self.checkpoints.last_mut() else { return Ok(false) };
+        let Some(last) = self.checkpoints.last() else { return Ok(false) };
         let is_next = at > last.at && at.inputs <= self.log.len() && pages.is_sorted_by(|a, b| a.0 < b.0);
         let known = self.log.get(at.inputs).is_none_or(|i| i.0 >= at.tick);
         if self.base != 0 || !is_next || !known {
@@ -123,14 +124,23 @@ impl Timeline {
             return Err("the checkpoint is not of this machine");
         }
         let before = pages.iter().map(|(key, _)| (*key, self.head.get(key).cloned().unwrap_or_else(|| key.look(sys))));
-        last.undo = PageSet::new(before.collect());
+        let undo = PageSet::new(before.collect());
+        let new = Checkpoint { at, devices, a20, undo: PageSet::default(), promised: Some(hash) };
+        let held = |key: &Key| self.head.get(key).map_or(0, |i| i.cost() + HEAD_ENTRY);
+        let more = pages.iter().map(|(key, image)| (image.cost() + HEAD_ENTRY).saturating_sub(held(key)));
+        let more = undo.cost() + new.cost() + more.sum::<usize>();
+        if self.thin(more) + more > self.settings.budget {
+            return Ok(false);
+        }
+        if let Some(last) = self.checkpoints.last_mut() {
+            last.undo = undo;
+        }
         self.has_blocks |= pages.iter().any(|p| p.0.is_block());
         self.head.extend(pages);
-        self.checkpoints.push(Checkpoint { at, devices, a20, undo: PageSet::default(), promised: Some(hash) });
+        self.checkpoints.push(new);
         self.end = self.end.max(at.tick);
         self.due = at.tick.after(self.interval(at));
-        self.thin();
-        Ok(self.cost() <= self.settings.budget)
+        Ok(true)
     }
 
     /// Puts the machine at the last checkpoint at or before `tick`, without running it. Returns where that is.

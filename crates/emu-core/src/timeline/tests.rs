@@ -3,12 +3,12 @@
 
 use proptest::prelude::*;
 
-use super::{Found, Stops, Timeline, TimelineSettings};
+use super::{Found, SpinePoint, Stops, Stored, Timeline, TimelineSettings};
 use crate::block::RamDisk;
 use crate::bus::{Ack, InterruptController, PortDevice, Wire};
 use crate::cpu::model::Kind;
 use crate::cpu::{Model, Segment, seg};
-use crate::mem::Target;
+use crate::mem::{PageImage, Target};
 use crate::{
     BlockBackend, Bus, ClockRate, DevCx, Device, Input, PhysMem, Sink, State, StateError, StateHash, StateReader,
     StateWriter, Stop, System, Ticks,
@@ -295,6 +295,68 @@ proptest! {
         let hashes: Vec<StateHash> = visited.iter().map(|v| v.1).collect();
         prop_assert_eq!(straight(&inputs, &ticks), hashes);
     }
+
+    #[test]
+    fn checkpoints_of_another_timeline_are_as_good_and_lies_are_found_out(
+        inputs in inputs(), jumps in prop::collection::vec(0..LENGTH, 1..12), interval in 1_000u64..9_000, store in 1u64..4,
+        from_past: bool, lie in prop::option::of((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..4)),
+    ) {
+        let mut ticks = jumps.clone();
+        ticks.sort_unstable();
+        let hashes = straight(&inputs, &ticks);
+        let settings = TimelineSettings { interval, spine: true, store, ..TimelineSettings::default() };
+        let (mut sys, mut first) = live(&inputs, settings);
+        prop_assert!(first.store_end(&mut sys));
+        let (mut stored, spine) = (first.take_stored(), first.take_spine());
+        let (mut other, mut unstored) = live(&inputs, TimelineSettings { spine: false, ..settings });
+        let past = unstored.store_past(&mut other, store as usize);
+        prop_assert!(!past.is_empty());
+        for found in &past {
+            let same = |s: &&SpinePoint| s.at == found.at;
+            prop_assert_eq!(spine.iter().find(same).map(|s| s.hash), Some(found.hash), "at {:?}", found.at);
+        }
+        if lie.is_none() && from_past {
+            stored = past;
+        }
+        prop_assert_eq!(stored.last().map(|s| (s.at.tick, s.hash)), Some((Ticks(LENGTH), sys.hash())));
+        if let Some((which, page, what)) = lie {
+            let liar = which.index(stored.len());
+            let Stored { pages, devices, a20, hash, .. } = &mut stored[liar];
+            match what {
+                0 => *a20 ^= true,
+                1 => hash.0 ^= 1,
+                2 => *devices = devices[..devices.len() / 2].into(),
+                _ => {
+                    if let Some(changed) = (!pages.is_empty()).then(|| page.index(pages.len())) {
+                        pages[changed].1 = PageImage::of(&[0xAB; 4096]);
+                    }
+                }
+            }
+        }
+        let mut sys = machine();
+        let mut timeline = Timeline::new(&mut sys, TimelineSettings::default());
+        timeline.expect(first.log().to_vec(), 0, spine, Ticks(LENGTH));
+        let count = stored.len();
+        for checkpoint in stored {
+            if timeline.adopt(&sys, checkpoint).is_err() {
+                prop_assert!(lie.is_some());
+                break;
+            }
+        }
+        for tick in [LENGTH].into_iter().chain(jumps) {
+            prop_assert_eq!(timeline.seek(&mut sys, Ticks(tick)), Ok(()));
+            if let Ok(at) = ticks.binary_search(&tick) {
+                prop_assert_eq!(sys.hash(), hashes[at], "at {}", tick);
+            }
+        }
+        for checkpoint in (0..LENGTH).step_by(interval as usize) {
+            prop_assert_eq!(timeline.seek(&mut sys, Ticks(checkpoint)), Ok(()));
+        }
+        let lies = timeline.take_lies();
+        prop_assert!(lies.len() <= count);
+        prop_assert!(lie.is_some() || lies.is_empty(), "{:?}", lies);
+        prop_assert!(lie.is_none_or(|l| l.2 == 0 || l.2 > 1) || !lies.is_empty());
+    }
 }
 
 #[test]
@@ -414,4 +476,56 @@ fn memory_stays_within_the_budget() {
             assert!(timeline.cost() <= budget + budget / 10, "{} at {tick}", timeline.cost());
         }
     }
+}
+
+/// What another run stored is taken as far as memory goes, and no way about in it takes more.
+#[test]
+fn adopted_checkpoints_and_searches_stay_within_the_budget() {
+    let inputs = [(5_000, 7), (31_000, 200)];
+    let settings = TimelineSettings { interval: 1_500, spine: true, store: 2, ..TimelineSettings::default() };
+    let (mut sys, mut first) = live(&inputs, settings);
+    assert!(first.store_end(&mut sys));
+    let (stored, whole) = (first.take_stored(), first.cost());
+    let watches = sys.pool_ranges(&[(0x3_0000, 0x1000)]);
+    let mut adopted = Vec::new();
+    for budget in [whole / 20, whole / 5, whole / 2, 4 * whole] {
+        let mut sys = machine();
+        let mut timeline = Timeline::new(&mut sys, TimelineSettings { budget, ..TimelineSettings::default() });
+        timeline.expect(first.log().to_vec(), 0, Vec::new(), Ticks(LENGTH));
+        let within = |timeline: &Timeline| assert!(timeline.cost() <= budget + budget / 10, "{}", timeline.cost());
+        adopted.push(0);
+        for checkpoint in stored.clone() {
+            if !timeline.adopt(&sys, checkpoint).unwrap() {
+                break;
+            }
+            *adopted.last_mut().unwrap() += 1;
+            within(&timeline);
+        }
+        for tick in [LENGTH - 1, 20_000, 55_555, 31_000, 3, 44_444, 12_345] {
+            if tick < timeline.start().0 {
+                continue; // given up
+            }
+            timeline.seek(&mut sys, Ticks(tick)).unwrap();
+            within(&timeline);
+            assert_eq!(straight(&inputs, &[tick]), [sys.hash()], "at {tick}, {budget} bytes");
+            let found = timeline.find_last(&mut sys, &Stops { watches: watches.clone(), ..Stops::default() }).unwrap();
+            within(&timeline);
+            let (mut other, mut big) = live(&inputs, TimelineSettings::default());
+            big.seek(&mut other, Ticks(tick)).unwrap();
+            let right = big.find_last(&mut other, &Stops { watches: watches.clone(), ..Stops::default() }).unwrap();
+            assert!(
+                found == right || right.is_none_or(|f| f.tick() < timeline.start()),
+                "{found:?} {right:?} at {tick}"
+            );
+        }
+    }
+    assert!(adopted.is_sorted() && adopted[0] < stored.len() && adopted[3] == stored.len(), "{adopted:?}");
+}
+
+#[test]
+fn without_handlers_the_run_is_the_same() {
+    let mut sys = machine();
+    sys.use_handlers(false);
+    sys.run(Ticks(LENGTH));
+    assert_eq!(straight(&[], &[LENGTH]), [sys.hash()]);
 }
