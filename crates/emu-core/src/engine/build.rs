@@ -713,7 +713,7 @@ fn unseen_flags(insns: &[Instruction], model: &Model) -> [(bool, Option<Quiet>);
 
 /// Lowers what was decoded.
 pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec::ExecTable, end: End) {
-    let fast = !b.mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH);
+    let fast = table.handlers && !b.mode.has(Mode::ALIGN | Mode::SINGLE | Mode::WATCH);
     let flags = if fast { unseen_flags(insns, &b.model) } else { [(false, None); MAX_INSNS] };
     let (mut at, mut stale, mut i) = (0, 0, 0);
     while let Some(insn) = insns.get(i) {

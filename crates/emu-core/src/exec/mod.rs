@@ -90,7 +90,11 @@ pub(crate) fn leaves_next(model: &Model, insn: &Instruction) -> bool {
 }
 
 /// `Code` to function: one flat table for one CPU model. What the model does not have is not in it.
-pub(crate) struct ExecTable(Box<[Entry]>);
+pub(crate) struct ExecTable {
+    entries: Box<[Entry]>,
+    /// Whether instructions may have handlers of their own.
+    pub(crate) handlers: bool,
+}
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -107,16 +111,16 @@ impl ExecTable {
             let common = || CLASSES.iter().find_map(|lookup| lookup(meant)).filter(|_| available::has(model, meant));
             Entry { exec: own.or_else(common), plain: meant == code && own.is_none() }
         };
-        ExecTable(Code::values().map(find).collect())
+        ExecTable { entries: Code::values().map(find).collect(), handlers: true }
     }
 
     pub(crate) fn get(&self, code: Code) -> Option<Exec> {
-        self.0.get(code as usize)?.exec
+        self.entries.get(code as usize)?.exec
     }
 
     /// Whether the model has the instruction, and takes its opcode for what the decoder does.
     pub(crate) fn is_ordinary(&self, code: Code) -> bool {
-        self.0.get(code as usize).is_some_and(|e| e.plain && e.exec.is_some())
+        self.entries.get(code as usize).is_some_and(|e| e.plain && e.exec.is_some())
     }
 }
 

@@ -305,6 +305,14 @@ impl System {
         self.engine.limit_blocks(block);
     }
 
+    /// Whether instructions run by handlers of their own, where they have one, or all of them from their decoded form. That
+    /// changes how fast the machine is, and nothing else: a run that differs shows a defect of emu.
+    pub fn use_handlers(&mut self, on: bool) {
+        if core::mem::replace(&mut self.engine.table.handlers, on) != on {
+            self.engine.clear(&mut self.mem);
+        }
+    }
+
     /// Throws all decoded code away. It is decoded again when it runs, so that this changes nothing but speed: whoever
     /// replaces code again and again spares the engine the search among what is left of it.
     pub fn forget_decoded_code(&mut self) {

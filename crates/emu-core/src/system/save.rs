@@ -111,6 +111,16 @@ impl System {
         StateHash::of(bytes).then(self.mem.hash_with(sum))
     }
 
+    /// The hash of each part of the machine, with its name; without the contents of disks, of which drives have digests.
+    #[must_use]
+    pub fn part_hashes(&self) -> Vec<(String, StateHash)> {
+        let mut w = StateWriter::new();
+        self.save_all_but_memory(&mut w);
+        let bytes = w.into_bytes();
+        let hashes = chunks(&bytes).map(StateHash::of).chain([self.mem.hash()]);
+        self.part_names().into_iter().zip(hashes).collect()
+    }
+
     /// The parts that the machine's state is made of: devices by their own names.
     #[must_use]
     pub fn part_names(&self) -> Vec<String> {
