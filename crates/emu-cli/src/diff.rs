@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use emu_core::cpu::Model;
-use emu_core::timeline::TimelineSettings;
-use emu_core::{StateWriter, System, Ticks, Timeline};
+use emu_core::{StateWriter, System, Ticks};
 use emu_machine::config::{parse_cpu, parse_size};
 use emu_machine::recording::Recording;
-use emu_machine::{Machine, describe_next, describe_registers};
 
-use crate::replay::{learn, tell_lies};
-use crate::run::exit::{DIFFERENT, DIVERGED, Failure, describe_divergence};
+use crate::replay::{learn, open, tell_lies};
+use crate::run::exit::Failure;
+use crate::sides::{Side, everything, report};
 
 /// Options of `emu diff`.
 #[derive(Debug, Args)]
@@ -32,10 +31,10 @@ pub(crate) struct BisectArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Another build of emu, which plays the same machine
-    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["cpu", "mem", "seed", "bios"])]
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["cpu", "mem", "seed", "bios", "decoded"])]
     emu: Option<PathBuf>,
     /// CPU model of the other machine, as for `emu run`
-    #[arg(long, value_name = "MODEL", value_parser = model, required_unless_present_any = ["emu", "mem", "seed", "bios"])]
+    #[arg(long, value_name = "MODEL", value_parser = model, required_unless_present_any = ["emu", "mem", "seed", "bios", "decoded"])]
     cpu: Option<Model>,
     /// RAM of the other machine
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -46,26 +45,19 @@ pub(crate) struct BisectArgs {
     /// Firmware of the other machine
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
+    /// The same machine, by another way through the engine: every instruction from its decoded form. A difference is a defect
+    /// of emu
+    #[arg(long, conflicts_with_all = ["cpu", "mem", "seed", "bios"])]
+    decoded: bool,
 }
 
 fn model(text: &str) -> Result<Model, String> {
     parse_cpu(text).map_err(|e| e.to_string())
 }
 
-/// One of the two runs.
-struct Side {
-    name: String,
-    machine: Machine,
-    timeline: Timeline,
-}
-
-/// What is compared of a machine.
-type Look = fn(&System) -> u128;
-
 /// Compares two recordings; returns the exit code.
 pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
-    let open = |path: &Path| Recording::open(path).map_err(Failure::file);
-    let (a, b) = (open(&args.a)?, open(&args.b)?);
+    let (a, b) = (open(&args.a, false)?, open(&args.b, false)?);
     let end = a.end().tick.min(b.end().tick);
     let start = a.begin().tick.max(b.begin().tick);
     if start > end {
@@ -85,18 +77,24 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
         learn(r, &side.machine.system, &mut side.timeline);
         Ok(side)
     };
-    let (a, b) = (side(&args.a, &a)?, side(&args.b, &b)?);
-    let (code, [mut a, mut b]) = report(a, b, (same, differs.unwrap_or(end)), |s| s.hash().0)?;
-    tell_lies(&args.a, &mut a.timeline);
-    tell_lies(&args.b, &mut b.timeline);
+    let mut sides = [side(&args.a, &a)?, side(&args.b, &b)?];
+    let code = report(&mut sides, (same, differs.unwrap_or(end)), everything, &line)?;
+    for (path, side) in [&args.a, &args.b].into_iter().zip(&mut sides) {
+        tell_lies(path, &mut side.timeline);
+    }
     Ok(code)
 }
 
 /// Runs a recording's inputs on its own machine and on another; returns the exit code.
 pub(crate) fn bisect(args: &BisectArgs) -> Result<u8, Failure> {
-    let recording = Recording::open(&args.file).map_err(Failure::file)?;
+    let recording = open(&args.file, false)?;
     if let Some(other) = &args.emu {
         return crate::builds::between(&args.file, &recording, other);
+    }
+    if args.decoded {
+        let side = |name: &str| Ok::<_, Failure>(Side::new(name.into(), recording.build()?, &recording));
+        let mut sides = [side("handlers")?, side("decoded forms")?.decoded()];
+        return report(&mut sides, (recording.begin().tick, recording.end().tick), everything, &line);
     }
     if recording.begin().tick > Ticks(0) {
         return Err(Failure::usage("the recording begins with a snapshot: another machine can't go on from that"));
@@ -108,9 +106,9 @@ pub(crate) fn bisect(args: &BisectArgs) -> Result<u8, Failure> {
     config.seed = args.seed.unwrap_or(config.seed);
     config.bios = args.bios.clone().or(config.bios);
     let other = recording.build_with(config)?;
-    let a = Side::new("as recorded".into(), machine, &recording);
-    let b = Side::new("the other".into(), other, &recording);
-    Ok(report(a, b, (Ticks(0), recording.end().tick), program)?.0)
+    let mut sides =
+        [Side::new("as recorded".into(), machine, &recording), Side::new("the other".into(), other, &recording)];
+    report(&mut sides, (Ticks(0), recording.end().tick), program, &line)
 }
 
 /// What a program sees of a CPU, and of nothing else: another machine is never the same as a whole.
@@ -139,106 +137,6 @@ fn by_spines(a: &Recording, b: &Recording, start: Ticks, end: Ticks) -> (Ticks, 
     (same, None)
 }
 
-impl Side {
-    fn new(name: String, mut machine: Machine, recording: &Recording) -> Side {
-        let mut timeline = Timeline::new(&mut machine.system, TimelineSettings::default());
-        // The spine is not compared: another machine need not be the recorded one.
-        timeline.expect(recording.log().to_vec(), recording.begin().inputs, Vec::new(), recording.end().tick);
-        Side { name, machine, timeline }
-    }
-
-    fn go(&mut self, tick: Ticks) -> Result<(), Failure> {
-        self.timeline.seek(&mut self.machine.system, tick).map_err(|e| match self.timeline.divergence() {
-            Some(d) => Failure { message: describe_divergence(d), code: DIVERGED },
-            None => Failure::host(format!("{}: {e}", self.name)),
-        })
-    }
-}
-
 fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn both(a: &mut Side, b: &mut Side, tick: Ticks, look: Look) -> Result<bool, Failure> {
-    a.go(tick)?;
-    b.go(tick)?;
-    Ok(look(&a.machine.system) == look(&b.machine.system))
-}
-
-/// Narrows down where the runs part, between a tick where they are the same and one where they may differ, and tells.
-fn report(
-    mut a: Side,
-    mut b: Side,
-    (mut same, mut differs): (Ticks, Ticks),
-    look: Look,
-) -> Result<(u8, [Side; 2]), Failure> {
-    if !both(&mut a, &mut b, same, look)? {
-        line(&format!("they differ from the start, tick {}, on", same.0));
-        tell(&mut a, &mut b);
-        return Ok((DIFFERENT, [a, b]));
-    }
-    if both(&mut a, &mut b, differs, look)? {
-        line(&format!("the same up to tick {}", differs.0));
-        return Ok((0, [a, b]));
-    }
-    while differs.since(same) > 1 {
-        let half = Ticks(same.0 + differs.since(same) / 2);
-        if both(&mut a, &mut b, half, look)? {
-            same = half;
-        } else {
-            differs = half;
-        }
-    }
-    both(&mut a, &mut b, same, look)?;
-    line(&format!("the same up to tick {}; the next step makes the difference:", same.0));
-    for side in [&mut a, &mut b] {
-        let next = describe_next(&mut side.machine.system);
-        line(&format!("  {}: {next}", side.name));
-    }
-    both(&mut a, &mut b, differs, look)?;
-    tell(&mut a, &mut b);
-    Ok((DIFFERENT, [a, b]))
-}
-
-/// Tells what of the machines differs where they stand.
-fn tell(a: &mut Side, b: &mut Side) {
-    tell_of([(&a.name, &a.machine.system), (&b.name, &b.machine.system)], line);
-}
-
-/// Tells what of two machines differs, line by line.
-pub(crate) fn tell_of(machines: [(&str, &System); 2], line: impl Fn(&str)) {
-    let [(_, a), (_, b)] = machines;
-    let (x, y) = (parts(a), parts(b));
-    let names = a.part_names();
-    let differing: Vec<&str> =
-        names.iter().zip(x.iter().zip(&y)).filter(|(_, (x, y))| x != y).map(|n| n.0.as_str()).collect();
-    line(&format!("then differ: {}", if differing.is_empty() { "nothing".into() } else { differing.join(", ") }));
-    for (name, system) in machines {
-        line(&format!("  {name}: {}", describe_registers(system)));
-    }
-    let (m, n) = (&a.mem, &b.mem);
-    let len = m.pool_len().min(n.pool_len());
-    let page = (0..len / 4096).map(|p| p * 4096).find(|&p| m.pool(p, 4096) != n.pool(p, 4096));
-    if let Some(page) = page {
-        let (x, y) = (m.pool(page, 4096), n.pool(page, 4096));
-        if let Some(at) = x.iter().zip(y).position(|(x, y)| x != y) {
-            let at = page + at as u64;
-            line(&format!("  memory at {at:#x}: {:02x}, and {:02x}", m.pool(at, 1)[0], n.pool(at, 1)[0]));
-        }
-    }
-}
-
-/// The chunks of a machine's state, but for disks; in the order of [`System::part_names`].
-fn parts(sys: &System) -> Vec<Vec<u8>> {
-    let mut w = StateWriter::new();
-    sys.save(&mut w);
-    let bytes = w.into_bytes();
-    let mut rest = &bytes[..];
-    let mut all = Vec::new();
-    while let Some(len) = rest.get(6..10).and_then(|l| l.try_into().ok()).map(u32::from_le_bytes) {
-        let Some((chunk, behind)) = rest.split_at_checked(10 + len as usize) else { break };
-        all.push(chunk.to_vec());
-        rest = behind;
-    }
-    all
 }

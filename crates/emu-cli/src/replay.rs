@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use crossbeam_channel::unbounded;
-use emu_core::timeline::{Divergence, Mark, TimelineSettings};
+use emu_core::timeline::{Mark, TimelineSettings};
 use emu_core::{System, Ticks, Timeline};
 use emu_machine::config::SerialTarget;
 use emu_machine::host::{Action, End, Replay, Runner, RunnerOptions, Script, SerialLink};
 use emu_machine::recording::{Recording, Tail};
 use emu_machine::{Machine, describe_cpu};
 
-use crate::diff::tell_of;
+use crate::opinion::explain;
 use crate::run::args::{Display, TimelineArg, seconds, serial, timeline, yes_no};
 use crate::run::exit::{DAMAGED, Failure, code_of, describe};
 use crate::run::{display_of, open_serials, signals};
@@ -92,7 +92,7 @@ impl ReplayArgs {
 /// Replays a recording as the arguments say; returns the exit code.
 pub(crate) fn replay(args: &ReplayArgs, actions: Vec<Action>) -> Result<u8, Failure> {
     let display = display_of(args.display, args.uses_stdio())?;
-    let recording = Recording::open(&args.file).map_err(Failure::file)?;
+    let recording = open(&args.file, args.quiet)?;
     let mut machine = recording.build()?;
     let start = match args.start {
         None => recording.begin(),
@@ -140,14 +140,17 @@ pub(crate) fn replay(args: &ReplayArgs, actions: Vec<Action>) -> Result<u8, Fail
     let skipped = recording.spine().iter().filter(|s| s.at < start).count();
     let (good, all) = runner.verified();
     let verified = (good.saturating_sub(skipped), all - skipped);
-    let (machine, _) = runner.finish();
     if let Some(t) = terminal {
         t.finish();
     }
-    if let End::Diverged(d) = &end {
-        tell_difference(&recording, &machine, d);
+    if let Some(line) = describe(&end, unfinished.as_deref()) {
+        say!("emu: {line}");
     }
-    conclude(args, machine, &end, unfinished.as_deref(), verified);
+    if let (End::Diverged(d), Some((machine, timeline))) = (&end, runner.travel()) {
+        explain(&recording, machine, timeline, d);
+    }
+    let (machine, _) = runner.finish();
+    conclude(args, machine, &end, verified);
     Ok(match (code_of(&end, unfinished.is_some()), recording.tail()) {
         (0, _) if end == End::Replayed && unfinished.is_some() => code_of(&End::PowerOff, true),
         (0, Tail::Damaged { .. }) if end == End::Replayed => DAMAGED,
@@ -167,19 +170,24 @@ fn at_the_end(args: &ReplayArgs, mut actions: Vec<Action>, end: Ticks) -> Result
     Ok(actions)
 }
 
-/// Says what the file is, and what it lacks.
-fn introduce(args: &ReplayArgs, recording: &Recording, start: Mark) {
-    let file = args.file.display();
-    let end = recording.end();
+/// Opens the recording in `path`, and says what it lacks; how much of its run is there only if not `quiet`.
+pub(crate) fn open(path: &Path, quiet: bool) -> Result<Recording, Failure> {
+    let recording = Recording::open(path).map_err(Failure::file)?;
+    let (file, tick) = (path.display(), recording.end().tick.0);
     match recording.tail() {
-        Tail::Damaged { at, what } => {
-            say!("emu: {file} is damaged at byte {at} ({what}): it plays to tick {}", end.tick.0);
-        }
-        Tail::Cut { at } if !args.quiet => {
-            say!("emu: {file} ends at byte {at}, before its run did: it plays to tick {}", end.tick.0);
+        Tail::Damaged { at, what } => say!("emu: {file} is damaged at byte {at} ({what}): it plays to tick {tick}"),
+        Tail::Cut { at } if !quiet => {
+            say!("emu: {file} ends at byte {at}, before its run did: it plays to tick {tick}");
         }
         _ => {}
     }
+    Ok(recording)
+}
+
+/// Says what the file is.
+fn introduce(args: &ReplayArgs, recording: &Recording, start: Mark) {
+    let file = args.file.display();
+    let end = recording.end();
     if !args.quiet {
         let from = if start.tick == Ticks(0) { String::new() } else { format!(" from tick {}", start.tick.0) };
         let by = recording.recorded_by();
@@ -203,27 +211,8 @@ pub(crate) fn tell_lies(file: &Path, timeline: &mut Timeline) {
     }
 }
 
-/// Tells what is known of both states where a replay was not its recording, and how to find the step that did it: the
-/// recording alone does not have it, as it says what the other emu's machine was at some ticks only.
-fn tell_difference(recording: &Recording, machine: &Machine, d: &Divergence) {
-    let at = d.expected.at;
-    if recording.checkpoints().any(|c| c == at)
-        && let Ok(mut recorded) = recording.build()
-        && recording.load_checkpoint(&mut recorded, at.tick).is_ok_and(|there| there == at)
-    {
-        tell_of([("recorded", &recorded.system), ("now", &machine.system)], |line| say!("emu: {line}"));
-    }
-    say!(
-        "emu: the step that did it: emu bisect FILE --emu PROGRAM, with the emu {} that recorded",
-        recording.recorded_by()
-    );
-}
-
 /// Says how it ended.
-fn conclude(args: &ReplayArgs, mut machine: Machine, end: &End, unfinished: Option<&str>, verified: (usize, usize)) {
-    if let Some(line) = describe(end, unfinished) {
-        say!("emu: {line}");
-    }
+fn conclude(args: &ReplayArgs, mut machine: Machine, end: &End, verified: (usize, usize)) {
     if !args.quiet && matches!(end, End::Replayed | End::ScriptDone) {
         let (good, all) = verified;
         say!("emu: the same run as recorded, at {good} of {all} points");
@@ -231,7 +220,9 @@ fn conclude(args: &ReplayArgs, mut machine: Machine, end: &End, unfinished: Opti
     if matches!(end, End::TripleFault | End::Dead) {
         say!("{}", describe_cpu(&mut machine.system).trim_end());
     }
-    if args.state_hash {
+    if let (true, End::Diverged(d)) = (args.state_hash, end) {
+        say!("emu: tick {} state {}", d.expected.at.tick.0, d.found);
+    } else if args.state_hash {
         say!("emu: tick {} state {}", machine.system.now().0, machine.system.hash());
     }
 }

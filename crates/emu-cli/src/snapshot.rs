@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args, Subcommand};
 use emu_core::timeline::TimelineSettings;
 use emu_core::{Ticks, Timeline};
-use emu_machine::recording::{Form, Recording, Snapshot};
+use emu_machine::recording::{Form, Snapshot};
 
+use crate::replay::open;
 use crate::run::choose::describe_machine;
 use crate::run::exit::{DIVERGED, Failure, describe_divergence};
 use crate::run::{RunArgs, run, script_of};
@@ -63,7 +64,7 @@ pub(crate) fn snapshot(args: SnapshotArgs, matches: &ArgMatches) -> Result<u8, F
 }
 
 fn save(recording: &Path, file: &Path, at: Option<u64>) -> Result<u8, Failure> {
-    let recording = Recording::open(recording).map_err(Failure::file)?;
+    let recording = open(recording, false)?;
     let end = recording.end().tick;
     let tick = at.map_or(end, Ticks);
     if tick > end || tick < recording.begin().tick {

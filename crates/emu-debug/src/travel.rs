@@ -7,6 +7,10 @@ use emu_machine::host::End;
 
 use crate::session::{Halt, Session, SessionError};
 
+/// Ticks that take a second at the most: such a way in a recording is gone without asking whether to go on, which leaves
+/// checkpoints on it.
+const NEAR: u64 = 1 << 29;
+
 impl Session {
     /// The machine and its past, with nothing watched.
     pub(crate) fn travel(&mut self) -> Result<(&mut System, &mut Timeline), SessionError> {
@@ -75,9 +79,10 @@ impl Session {
             known = known.max(self.runner().timeline().map_or(known, |t| t.nearest(tick)));
             self.skip_to(tick.min(self.end()));
         }
+        let is_near = self.is_replay() && tick <= self.end() && tick.since(known) <= NEAR;
         let (system, timeline) = self.travel()?;
-        timeline.seek(system, known)?;
-        if tick == known {
+        timeline.seek(system, if is_near { tick } else { known })?;
+        if is_near || tick == known {
             return Ok(Halt::Done);
         }
         let halt = self.run_unarmed(tick, interrupted);

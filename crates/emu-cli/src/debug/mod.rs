@@ -12,10 +12,10 @@ use emu_debug::gdb::{Address, Listener, serve};
 use emu_debug::registers::Width;
 use emu_debug::{Console, Session};
 use emu_machine::host::{Action, Command, Replay, Runner, RunnerOptions, Script, Show};
-use emu_machine::recording::{Recorder, Recording, Tail};
+use emu_machine::recording::{Recorder, Recording};
 use emu_machine::{Machine, config};
 
-use crate::replay::{learn, tell_lies};
+use crate::replay::{learn, open, tell_lies};
 use crate::run::args::{Display, OnTripleFault, RunArgs};
 use crate::run::choose::choose;
 use crate::run::exit::{Failure, code_of};
@@ -177,12 +177,9 @@ fn recorded(args: &DebugArgs, actions: &[Action]) -> Result<Subject, Failure> {
         return Err(Failure::usage("a recording takes no script, and is not recorded again"));
     }
     let Some(image) = &args.run.image else { return Err(Failure::usage("no recording")) };
-    let recording = Recording::open(&image.path).map_err(Failure::file)?;
+    let recording = open(&image.path, args.run.quiet)?;
     let machine = recording.build()?;
     let end = recording.end();
-    if let Tail::Damaged { at, what } = recording.tail() {
-        say!("emu: {} is damaged at byte {at} ({what}): it plays to tick {}", image.path.display(), end.tick.0);
-    }
     if !args.run.quiet {
         say!("emu: {} is a recording of {} ticks with {} inputs", image.path.display(), end.tick.0, end.inputs);
     }

@@ -10,10 +10,9 @@ use emu_core::mem::Target;
 use emu_core::timeline::{SeekError, Watch};
 use emu_core::{System, Ticks, Timeline};
 use emu_devices::vga::Vga;
-use emu_machine::recording::Recording;
 use emu_machine::{Machine, describe_next, describe_registers};
 
-use crate::replay::{learn, tell_lies};
+use crate::replay::{learn, open, tell_lies};
 use crate::run::args::{TimelineArg, timeline};
 use crate::run::exit::{DIVERGED, Failure, NOT_FOUND, describe_divergence};
 use place::{HELP, Place, place, register, watch_of};
@@ -62,7 +61,7 @@ enum Wanted {
 
 /// Searches as the arguments say; returns the exit code.
 pub(crate) fn why(args: &WhyArgs) -> Result<u8, Failure> {
-    let recording = Recording::open(&args.file).map_err(Failure::file)?;
+    let recording = open(&args.file, false)?;
     let mut machine = recording.build()?;
     let end = recording.end().tick;
     let from = args.before.map_or(end, Ticks);

@@ -3,12 +3,12 @@
 use core::fmt::Write;
 use std::path::Path;
 
-use emu_core::Input;
+use emu_core::{Input, StateHash};
 use emu_devices::i8259::DualPic;
 use emu_machine::describe_cpu;
 use emu_machine::keys::parse_keys;
 
-use super::expression::address;
+use super::expression::{address, number};
 use super::{Answer, Context};
 use crate::session::Place;
 
@@ -27,8 +27,35 @@ pub(super) fn info(cx: &mut Context<'_>, words: &[&str]) -> Answer {
             let bus = &cx.session.machine().system.bus;
             Ok(bus.devices().map(|(_, name)| format!("{name}\n")).collect())
         }
-        _ => Err("tlb [ADDR], pic, interrupts, cpu, cpus or devices".into()),
+        ["parts"] => Ok(parts(cx)),
+        ["memory", offset, len] => pool(cx, number(offset)?, number(len)?),
+        _ => Err("tlb [ADDR], pic, interrupts, cpu, cpus, devices, parts or memory OFFSET LEN".into()),
     }
+}
+
+/// The hash of each part of the machine; of memory also how many bytes the pool has.
+fn parts(cx: &mut Context<'_>) -> String {
+    let system = &cx.session.machine().system;
+    let mut out = String::new();
+    for (name, hash) in system.part_hashes() {
+        let _ = writeln!(out, "part {name} {hash}");
+    }
+    let _ = writeln!(out, "pool {}", system.mem.pool_len());
+    out
+}
+
+/// Bytes of the pool that are shown beside their hash.
+const SHOWN: u64 = 16;
+
+/// The hash of a stretch of the memory pool, in which RAM comes first, and its bytes if they are few.
+fn pool(cx: &mut Context<'_>, offset: u64, len: u64) -> Answer {
+    let mem = &cx.session.machine().system.mem;
+    if offset.checked_add(len).is_none_or(|end| end > mem.pool_len()) {
+        return Err(format!("memory has {} bytes", mem.pool_len()));
+    }
+    let bytes = mem.pool(offset, len as usize);
+    let shown: String = bytes.iter().take_while(|_| len <= SHOWN).map(|b| format!(" {b:02x}")).collect();
+    Ok(format!("pool {offset:#x}+{len} {}{shown}\n", StateHash::of(bytes)))
 }
 
 /// Where every CPU stands; a * marks the one whose instruction comes next.
