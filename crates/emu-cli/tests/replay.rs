@@ -93,8 +93,18 @@ fn bad_recordings_get_one_line_and_their_own_code() {
     let mut damaged = bytes.clone();
     let last = damaged.len() - 100;
     damaged[last] ^= 1;
-    let (code, said) = replay(&folder.file("damaged.emurec", &damaged));
+    let bad = folder.file("damaged.emurec", &damaged);
+    let (code, said) = replay(&bad);
     assert!(code == 9 && said.contains("is damaged at byte"), "{code} {said}");
+    // Whoever reads it says so.
+    let ask = [&["why", &bad, "0x5000"][..], &["diff", &bad, &file], &["bisect", &bad, "--decoded"]];
+    for words in ask.into_iter().chain([&["debug", "--quiet", &bad, "-x", "quit"][..]]) {
+        let (code, said) = outcome(words);
+        assert!(code == 0 && said.contains("damaged.emurec is damaged at byte"), "{words:?}: {code} {said}");
+        let words: Vec<&str> = words.iter().map(|w| if *w == bad { &cut[..] } else { *w }).collect();
+        let said = outcome(&words).1;
+        assert!(said.contains("before its run did") || words[0] == "debug" && said.is_empty(), "{words:?}: {said}");
+    }
     damaged[20] ^= 1;
     let (code, said) = replay(&folder.file("start.emurec", &damaged));
     assert!(code == 3 && said.contains("is damaged at byte 12"), "{code} {said}");
