@@ -29,17 +29,13 @@ const CODE_32: u32 = 0x00CF_9B00;
 const CODE_64: u32 = 0x00AF_9B00;
 const DATA: u32 = 0x00CF_9300;
 
-/// The instructions of this file, as handlers know them.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-pub(crate) enum Call {
-    Sysenter,
-    Sysexit,
-    Sysexit64,
-    Syscall,
-    Sysret,
-    Sysret64,
-}
+// The instructions of this file, as handlers know them.
+pub(crate) const SYSENTER: u8 = 0;
+pub(crate) const SYSEXIT: u8 = 1;
+pub(crate) const SYSEXIT_64: u8 = 2;
+pub(crate) const SYSCALL: u8 = 3;
+pub(crate) const SYSRET: u8 = 4;
+pub(crate) const SYSRET_64: u8 = 5;
 
 /// Segments that were loaded last, by privilege level (0 or 3) and width of the code.
 pub(crate) struct FlatSegments([[(Segment, Segment); 2]; 2]);
@@ -52,6 +48,7 @@ impl Default for FlatSegments {
 
 impl System {
     /// Loads CS and SS as these instructions do: flat segments of level `cpl`, whatever the tables hold.
+    #[inline]
     fn load_flat(&mut self, code: u16, stack: u16, cpl: u8, code_64: bool) {
         self.set_cpl(cpl);
         let (cs, ss) = &mut self.flat.0[usize::from(cpl != 0)][usize::from(code_64)];
@@ -66,15 +63,15 @@ impl System {
         self.cpu.refresh_mode_of(cs, ss);
     }
 
-    /// Call number `call` of [`Call`], with RIP behind it. Nothing has changed if the answer is false: it faults.
+    /// [`SYSENTER`] or one of its kin, with RIP behind it. Nothing has changed if the answer is false: it faults.
     #[inline(never)]
-    pub(crate) fn quick_call(&mut self, call: u8) -> bool {
-        let outcome = match call {
-            n if n == Call::Sysenter as u8 => enter(self),
-            n if n == Call::Sysexit as u8 => sysexit(self, false),
-            n if n == Call::Sysexit64 as u8 => sysexit(self, true),
-            n if n == Call::Syscall as u8 => call_system(self),
-            n if n == Call::Sysret as u8 => sysret(self, false),
+    pub(crate) fn quick_call<const CALL: u8>(&mut self) -> bool {
+        let outcome = match CALL {
+            SYSENTER => enter(self),
+            SYSEXIT => sysexit(self, false),
+            SYSEXIT_64 => sysexit(self, true),
+            SYSCALL => call_system(self),
+            SYSRET => sysret(self, false),
             _ => sysret(self, true),
         };
         outcome.is_ok()
@@ -85,6 +82,7 @@ fn sysenter(sys: &mut System, _: &Instruction) -> Outcome {
     enter(sys)
 }
 
+#[inline]
 fn enter(sys: &mut System) -> Outcome {
     if !sys.cpu.model.has(Feature::Sep) {
         return Err(Fault::UD);
@@ -106,6 +104,7 @@ fn enter(sys: &mut System) -> Outcome {
     Ok(())
 }
 
+#[inline]
 fn sysexit(sys: &mut System, to_64: bool) -> Outcome {
     if !sys.cpu.model.has(Feature::Sep) {
         return Err(Fault::UD);

@@ -8,7 +8,7 @@ use iced_x86::{Code, Instruction};
 use crate::System;
 use crate::cpu::Mode;
 use crate::engine::{Builder, Handler, OpRef, cold_end, goto, land, landing};
-use crate::exec::fast_call::Call;
+use crate::exec::fast_call::{SYSCALL, SYSENTER, SYSEXIT, SYSEXIT_64, SYSRET, SYSRET_64};
 use crate::system::{Conditions, Exit};
 
 /// RIP behind the instruction at `op`.
@@ -59,10 +59,10 @@ fn iret<const SIZE: u64>(sys: &mut System, op: OpRef) {
 }
 
 /// SYSENTER, SYSCALL: a landing behind it.
-fn enter_system(sys: &mut System, op: OpRef) {
+fn enter_system<const CALL: u8>(sys: &mut System, op: OpRef) {
     let (before, start) = (sys.conditions(), sys.cpu.rip);
     sys.cpu.rip = behind(sys, op);
-    if !sys.quick_call(op.c() as u8) {
+    if !sys.quick_call::<CALL>() {
         sys.cpu.rip = start;
         return cold_end(sys, op);
     }
@@ -76,9 +76,9 @@ fn enter_system(sys: &mut System, op: OpRef) {
 }
 
 /// SYSEXIT, SYSRET.
-fn leave_system(sys: &mut System, op: OpRef) {
+fn leave_system<const CALL: u8>(sys: &mut System, op: OpRef) {
     let before = sys.conditions();
-    if !sys.quick_call(op.c() as u8) {
+    if !sys.quick_call::<CALL>() {
         return cold_end(sys, op);
     }
     if !goes_on(sys, before) {
@@ -91,7 +91,17 @@ fn leave_system(sys: &mut System, op: OpRef) {
 }
 
 /// The handlers of this file.
-pub(crate) const HANDLERS: [Handler; 5] = [int, iret::<4>, iret::<8>, enter_system, leave_system];
+pub(crate) const HANDLERS: [Handler; 9] = [
+    int,
+    iret::<4>,
+    iret::<8>,
+    enter_system::<SYSENTER>,
+    enter_system::<SYSCALL>,
+    leave_system::<SYSEXIT>,
+    leave_system::<SYSEXIT_64>,
+    leave_system::<SYSRET>,
+    leave_system::<SYSRET_64>,
+];
 
 /// Lowers `insn` if it is one of these in protected mode; `decoded` keeps its decoded form.
 pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>, decoded: impl FnOnce(&mut Builder<'_>) -> u32) -> bool {
@@ -102,12 +112,12 @@ pub(crate) fn lower(insn: &Instruction, b: &mut Builder<'_>, decoded: impl FnOnc
         Int_imm8 => (int, insn.immediate8()),
         Iretd if stack_32 => (iret::<4>, 0),
         Iretq if b.mode.has(Mode::CODE64) => (iret::<8>, 0),
-        Sysenter => (enter_system, Call::Sysenter as u8),
-        Syscall => (enter_system, Call::Syscall as u8),
-        Sysexitd => (leave_system, Call::Sysexit as u8),
-        Sysexitq => (leave_system, Call::Sysexit64 as u8),
-        Sysretd => (leave_system, Call::Sysret as u8),
-        Sysretq => (leave_system, Call::Sysret64 as u8),
+        Sysenter => (enter_system::<SYSENTER>, 0),
+        Syscall => (enter_system::<SYSCALL>, 0),
+        Sysexitd => (leave_system::<SYSEXIT>, 0),
+        Sysexitq => (leave_system::<SYSEXIT_64>, 0),
+        Sysretd => (leave_system::<SYSRET>, 0),
+        Sysretq => (leave_system::<SYSRET_64>, 0),
         _ => return false,
     };
     let [low, high] = (b.offset + insn.len() as u16).to_le_bytes();
