@@ -513,10 +513,8 @@ impl State for PhysMem {
         let pages = *allocated / PAGE_SIZE;
         let used = |p: &u64| !is_zero(pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize));
         let numbers: Vec<u64> = (0..pages).filter(used).collect();
-        let mut bytes = Vec::with_capacity(numbers.len() * PAGE_SIZE as usize);
-        numbers.iter().for_each(|p| bytes.extend_from_slice(pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize)));
         w.field(4, &numbers);
-        w.field(5, &bytes);
+        w.bytes(5, numbers.iter().map(|p| pool.slice(p * PAGE_SIZE, PAGE_SIZE as usize)));
     }
 
     fn load(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -526,7 +524,7 @@ impl State for PhysMem {
         }
         let a20 = r.field(3)?;
         let numbers: Vec<u64> = r.field(4)?;
-        let bytes: Vec<u8> = r.field(5)?;
+        let bytes = r.bytes(5)?;
         if bytes.len() as u64 != numbers.len() as u64 * PAGE_SIZE || numbers.iter().any(|&p| p >= allocated / PAGE_SIZE)
         {
             return Err(r.invalid("its pages do not match their list"));

@@ -105,6 +105,17 @@ impl StateWriter {
         self.with_length(|w| value.put(&mut w.bytes));
     }
 
+    /// Appends `parts` as field `number`, which is a `Vec<u8>` for whoever reads it by [`StateReader::field`].
+    pub(crate) fn bytes<'b>(&mut self, number: u8, parts: impl Iterator<Item = &'b [u8]> + Clone) {
+        let len: usize = parts.clone().map(<[u8]>::len).sum();
+        self.start_field(number);
+        self.bytes.reserve(len + 8);
+        self.with_length(|w| {
+            (len as u32).put(&mut w.bytes);
+            parts.for_each(|part| w.bytes.extend_from_slice(part));
+        });
+    }
+
     /// Appends a nested chunk as field `number`.
     pub fn part<T: State + ?Sized>(&mut self, number: u8, part: &T) {
         self.start_field(number);
@@ -198,6 +209,18 @@ impl<'a> StateReader<'a> {
         let Some(mut bytes) = self.raw(number)? else { return Ok(None) };
         let value = F::get(&mut bytes).ok_or_else(|| self.invalid("a value does not fit its field"))?;
         if bytes.is_empty() { Ok(Some(value)) } else { Err(self.invalid("a field is too long")) }
+    }
+
+    /// Reads field `number`, which was written as bytes, without a copy.
+    ///
+    /// # Errors
+    /// As [`Self::field`].
+    pub(crate) fn bytes(&mut self, number: u8) -> Result<&'a [u8], StateError> {
+        let mut bytes = self.raw(number)?.ok_or_else(|| StateError::Missing(self.name.clone(), number))?;
+        match u32::get(&mut bytes) {
+            Some(len) if len as usize == bytes.len() => Ok(bytes),
+            _ => Err(self.invalid("a value does not fit its field")),
+        }
     }
 
     /// Loads a nested chunk from field `number`.
