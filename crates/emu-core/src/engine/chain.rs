@@ -141,6 +141,7 @@ pub(super) const BRIDGES: [Handler; 12] = [
 ];
 
 /// Takes the whole block off the budget, or stops if it does not fit.
+#[inline(never)]
 pub(super) fn enter(sys: &mut System, op: OpRef) {
     let n = op.a() as i64;
     if sys.budget < n {
@@ -209,7 +210,9 @@ pub(crate) fn enter_dead(sys: &mut System, op: OpRef) {
     }
 }
 
-/// Stands behind an edge that leads nowhere yet.
+/// Stands behind an edge that leads nowhere yet. Inlined, each part of the program would have one of its own, and none would
+/// be told by its address.
+#[inline(never)]
 pub(crate) fn stub(sys: &mut System, op: OpRef) {
     sys.exit = Exit::Link(op.back());
 }
@@ -242,6 +245,7 @@ pub(crate) fn lookup_slot() -> Slot {
 }
 
 /// Stands in for the handler of an op at which the chain has to stop.
+#[inline(never)]
 pub(crate) fn stop_here(sys: &mut System, op: OpRef) {
     let index = sys.engine.block(sys.block).instruction_at(op);
     sys.settle(index);
