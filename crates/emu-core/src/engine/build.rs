@@ -229,6 +229,7 @@ impl<'a> Builder<'a> {
 
     /// Keeps the decoded form of an instruction for [`super::run_decoded`]; returns its number.
     pub(crate) fn decoded(&mut self, exec: Exec, insn: &Instruction) -> u32 {
+        self.x87.close();
         self.cold.push(ColdInsn { exec, insn: *insn });
         (self.cold.len() - 1) as u32
     }
@@ -236,7 +237,10 @@ impl<'a> Builder<'a> {
     /// Appends an instruction that is executed from its decoded form.
     pub(crate) fn cold(&mut self, exec: Exec, insn: &Instruction, ends: bool) {
         let index = self.decoded(exec, insn);
-        self.x87.close();
+        let stack = insn.fpu_stack_increment_info();
+        if stack.writes_top() {
+            self.x87.turn(stack.increment());
+        }
         self.op(if ends { chain::cold_end } else { chain::cold }, [0; 4], index);
     }
 }
@@ -755,12 +759,13 @@ pub(super) fn lower_all(b: &mut Builder<'_>, insns: &[Instruction], table: &exec
         let special = fast && !strays && table.is_ordinary(insn.code());
         let transit =
             special && last && exec.is_some_and(|exec| exec::hot::transit::lower(insn, b, |b| b.decoded(exec, insn)));
-        let system = special
-            && exec.is_some_and(|exec| {
+        let by_system = |b: &mut Builder<'_>| {
+            exec.is_some_and(|exec| {
                 exec::hot::segment::lower(insn, b, |b| b.decoded(exec, insn))
                     || exec::hot::control::lower(insn, b, |b| b.decoded(exec, insn))
-            });
-        if !(transit || system || special && exec::hot::lower(insn, b)) {
+            })
+        };
+        if !(transit || special && (exec::hot::lower(insn, b) || by_system(b))) {
             b.cold(exec.unwrap_or(raise_ud), insn, last);
         }
         stale = match flags[i] {

@@ -101,6 +101,11 @@ fn used_behind(fields: u64, used: u8) -> u8 {
     used & (fields >> 16) as u8 | (fields >> 24) as u8
 }
 
+/// `registers` moved up by `by` places.
+fn turned<T: Copy>(registers: &[T; 8], by: u8) -> [T; 8] {
+    core::array::from_fn(|i| registers[i.wrapping_sub(by.into()) & 7])
+}
+
 impl Fpu {
     /// Whether nothing is left to be done.
     #[inline]
@@ -171,8 +176,7 @@ impl Fpu {
     pub(crate) fn turn_to(&mut self, top: u8) {
         let top = top & 7;
         let by = top.wrapping_sub(self.top) & 7;
-        self.sig.rotate_right(by.into());
-        self.word.rotate_right(by.into());
+        (self.sig, self.word) = (turned(&self.sig, by), turned(&self.word, by));
         self.used = self.used.rotate_left(by.into());
         self.lazy.turn = self.lazy.turn.wrapping_sub(by) & 7;
         self.top = top;

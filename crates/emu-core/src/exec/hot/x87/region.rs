@@ -48,6 +48,11 @@ impl Region {
         self.slot = None;
     }
 
+    /// An instruction outside of regions adds `by` to TOP, as far as is known.
+    pub(crate) fn turn(&mut self, by: i32) {
+        self.top = self.top.wrapping_add(by as u8) & 7;
+    }
+
     /// The place of ST(i).
     pub(super) fn place(&self, i: u8) -> u8 {
         self.top.wrapping_add(i) & 7
