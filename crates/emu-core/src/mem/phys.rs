@@ -55,7 +55,10 @@ struct Plain {
 impl Plain {
     /// `[start, start + len)` was mapped to `read` and `write`; `None` for what stays as it is.
     fn note(&mut self, start: u64, len: u64, read: Option<Target>, write: Option<Target>) {
-        let (end, own_end) = (start.saturating_add(len), self.start + self.whole);
+        // Whole pages, as in the map.
+        let end = start.saturating_add(len).div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE);
+        let start = start & !(PAGE_SIZE - 1);
+        let (len, own_end) = (end - start, self.start + self.whole);
         if let (Some(Target::Pool(pool)), true) = (read, read == write && len > self.whole) {
             (self.start, self.whole, self.pool) = (start, len, pool);
         } else if start < own_end && end > self.start {
@@ -588,6 +591,37 @@ mod tests {
         assert!(!m.code_was_written());
         m.write(0x103F, &[0; 2]);
         assert_eq!(m.take_code_writes(), [(0x103F, 2)]);
+    }
+
+    /// Whatever is mapped over what, the short way to ordinary memory leads where the map does.
+    #[test]
+    fn the_short_way_is_that_of_the_map() {
+        let mut m = PhysMem::new(0x40_0000, 0x10_0000).unwrap();
+        let mut seed = 1u64;
+        let mut random = |n: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % n
+        };
+        for round in 0..2000 {
+            let (start, pages) = (
+                random(0x400) << 12 | random(2) * random(0x1000),
+                if random(4) == 0 { 0x200 } else { 1 + random(0x20) },
+            );
+            let pool = Some(Target::Pool(random(0x200) << 12));
+            let (read, write) = match random(5) {
+                0 => (Some(Target::Open), Some(Target::Open)),
+                1 => (Some(Target::Mmio(3)), None),
+                2 => (pool, None),
+                _ => (pool, pool),
+            };
+            m.map_split(start, (pages << 12) - random(2) * random(0x800), read, write);
+            m.set_a20(random(3) != 0);
+            m.set_smram(Some((0xA_0000..0xC_0000, 0x42_0000)), random(3) == 0);
+            m.set_smm(random(3) == 0);
+            for pa in (0..0x80_0000).step_by(0x1000) {
+                assert_eq!(m.target(pa | 0x123), m.target_by_map(pa | 0x123), "round {round}, {pa:#x}");
+            }
+        }
     }
 
     #[test]
