@@ -228,9 +228,8 @@ pub(crate) struct CreateArgs {
     /// Where parents may be
     #[arg(long, value_enum, default_value = "folder")]
     pub(crate) parents: ParentsArg,
-    /// Say nothing
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) tell: TellArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,26 @@
 //! `emu disk create`, `resize`, `commit`, `rebase` and `snapshot`.
 
+use std::path::Path;
+
 use emu_machine::image::ops::{self, NewImage, SnapshotAction};
 use emu_machine::image::{Disk, Options, Parents};
+use serde_json::{Value, json};
 
-use super::args::{CommitArgs, CreateArgs, NewSize, ParentsArg, RebaseArgs, ResizeArgs, SnapshotArgs};
+use super::args::{CommitArgs, CreateArgs, NewSize, ParentsArg, RebaseArgs, ResizeArgs, SnapshotArgs, TellArgs};
 use super::{failure, info, print, print_json, progress, show};
 use crate::run::Failure;
+
+/// Says what was done to `image`: in words, or as JSON with the facts.
+fn tell(args: &TellArgs, image: &Path, facts: Value, text: impl Fn() -> String) -> Result<u8, Failure> {
+    if args.json {
+        let mut value = facts;
+        value["filename"] = image.to_string_lossy().into();
+        print_json(&value);
+    } else if !args.quiet {
+        print(&format!("{}\n", text()));
+    }
+    Ok(0)
+}
 
 pub(super) fn create(args: &CreateArgs) -> Result<u8, Failure> {
     let kind = args.format.map_or_else(|| show::format_of_name(&args.image), Ok)?;
@@ -17,12 +32,10 @@ pub(super) fn create(args: &CreateArgs) -> Result<u8, Failure> {
         parents: if args.parents == ParentsArg::Folder { Parents::Folder } else { Parents::Anywhere },
     };
     ops::create(&args.image, &new).map_err(failure)?;
-    if !args.quiet {
-        let options = Options { alone: true, format: Some(kind), ..Options::default() };
-        let size = Disk::open(&args.image, &options).map_or(args.size.unwrap_or(0), |d| d.size());
-        print(&format!("{}: {kind}, {} ({size} bytes)\n", args.image.display(), show::size(size)));
-    }
-    Ok(0)
+    let options = Options { alone: true, format: Some(kind), ..Options::default() };
+    let size = Disk::open(&args.image, &options).map_or(args.size.unwrap_or(0), |d| d.size());
+    let text = || format!("{}: {kind}, {} ({size} bytes)", args.image.display(), show::size(size));
+    tell(&args.tell, &args.image, json!({ "format": kind.name(), "virtual-size": size }), text)
 }
 
 pub(super) fn resize(args: &ResizeArgs) -> Result<u8, Failure> {
@@ -43,10 +56,7 @@ pub(super) fn resize(args: &ResizeArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(text));
     }
     disk.resize(new).map_err(failure)?;
-    if !args.tell.quiet {
-        print("Image resized.\n");
-    }
-    Ok(0)
+    tell(&args.tell, &args.image, json!({ "virtual-size": new, "was": old }), || "Image resized.".into())
 }
 
 pub(super) fn commit(args: &CommitArgs) -> Result<u8, Failure> {
@@ -56,10 +66,8 @@ pub(super) fn commit(args: &CommitArgs) -> Result<u8, Failure> {
     let written =
         ops::commit(&args.image, &options, !args.keep, &mut |done| bar.set_position(done)).map_err(failure)?;
     bar.finish_and_clear();
-    if !args.tell.quiet {
-        print(&format!("Image committed: {} written to its parent.\n", show::size(written)));
-    }
-    Ok(0)
+    let text = || format!("Image committed: {} written to its parent.", show::size(written));
+    tell(&args.tell, &args.image, json!({ "written": written, "emptied": !args.keep }), text)
 }
 
 pub(super) fn rebase(args: &RebaseArgs) -> Result<u8, Failure> {
@@ -69,10 +77,8 @@ pub(super) fn rebase(args: &RebaseArgs) -> Result<u8, Failure> {
     let bar = progress::bar(size, args.tell.quiet || args.rename);
     ops::rebase(&args.image, &options, parent, !args.rename, &mut |done| bar.set_position(done)).map_err(failure)?;
     bar.finish_and_clear();
-    if !args.tell.quiet {
-        print("Image rebased.\n");
-    }
-    Ok(0)
+    let parent = parent.map(|p| p.0);
+    tell(&args.tell, &args.image, json!({ "backing-filename": parent }), || "Image rebased.".into())
 }
 
 pub(super) fn snapshot(args: &SnapshotArgs) -> Result<u8, Failure> {
@@ -91,6 +97,10 @@ pub(super) fn snapshot(args: &SnapshotArgs) -> Result<u8, Failure> {
     let mut disk = Disk::open(&args.image, &options).map_err(failure)?;
     if let Some(action) = action {
         ops::snapshot(&mut disk, &action).map_err(failure)?;
+        if args.tell.json {
+            // What there is now.
+            print_json(&info::snapshots_json(&disk.snapshots().unwrap_or_default()));
+        }
         return Ok(0);
     }
     let Some(snapshots) = disk.snapshots() else {

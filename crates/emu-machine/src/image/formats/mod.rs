@@ -41,10 +41,18 @@ pub(crate) fn open(
     })
 }
 
-/// What the store's content says.
+/// What the store's content says. A fixed VHD's beginning is its guest's, and so may be another format's end: where both
+/// say something, its owner must.
 pub(crate) fn probe_store(store: &dyn Store) -> Result<Kind> {
     let len = store.len();
     let head = store.read_vec(0, len.min(512) as usize)?;
     let tail: [u8; 512] = store.read_array(len.saturating_sub(512))?;
-    Ok(container(&head, &tail[..len.min(512) as usize]).unwrap_or(Kind::Raw))
+    let tail = &tail[..len.min(512) as usize];
+    match container(&head, tail) {
+        Some(kind) if kind != Kind::Vhd && vhd::ends_fixed(tail) => {
+            let why = format!("it begins like {kind}, and ends like a fixed vhd: say by its format which it is");
+            Err(store.no_way(why))
+        }
+        kind => Ok(kind.unwrap_or(Kind::Raw)),
+    }
 }

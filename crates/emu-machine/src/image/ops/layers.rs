@@ -61,14 +61,18 @@ pub fn commit(path: &Path, options: &Options, empty: bool, each: &mut dyn FnMut(
     drop(base);
     if empty {
         top.clear()?;
-        // The parent's content changed, and with it perhaps its identity.
-        if let Some(parent) = parent.filter(|p| p.identity != identity) {
-            let name = parent.names.first().cloned().unwrap_or_default();
-            let new = find_parent(path, &name, parent.kind.or(Some(parent_kind)), Parents::Anywhere)?;
-            top.set_parent(Some(&new))?;
-        }
-        top.flush()?;
     }
+    // The parent's content changed, and with it perhaps its identity: an image that stays as it is fits it still.
+    if let Some(parent) = parent.filter(|p| p.identity != identity) {
+        if !empty {
+            drop(top);
+            top = Disk::open(path, &Options { write: true, alone: true, ..options.clone() })?;
+        }
+        let name = parent.names.first().cloned().unwrap_or_default();
+        let new = find_parent(path, &name, parent.kind.or(Some(parent_kind)), Parents::Anywhere)?;
+        top.set_parent(Some(&new))?;
+    }
+    top.flush()?;
     Ok(written)
 }
 

@@ -68,6 +68,13 @@ pub(super) fn seal(raw: &mut [u8], at: usize) {
     raw[at..at + 4].copy_from_slice(&sum.to_be_bytes());
 }
 
+/// Whether the end of a file is the whole footer of a fixed image: all before it is the guest's.
+pub(crate) fn ends_fixed(tail: &[u8]) -> bool {
+    let Some(raw) = tail.first_chunk::<512>().filter(|raw| raw.starts_with(COOKIE)) else { return false };
+    let sum = u32_at(raw, 64);
+    u32_at(raw, 60) == FIXED && (sum == checksum(raw, 64) || sum == sum_without_id(raw))
+}
+
 /// Reads the footer: the one at the end, or its copy at the start.
 pub(super) fn read_footer(store: &dyn Store) -> Result<Footer> {
     let end = store.len().saturating_sub(SECTOR);

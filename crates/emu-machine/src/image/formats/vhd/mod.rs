@@ -19,7 +19,7 @@ use super::super::store::Store;
 use header::{Footer, Header, read_footer};
 
 pub(crate) use create::{Create, create};
-pub(crate) use header::portable;
+pub(crate) use header::{ends_fixed, portable};
 
 const SECTOR: u64 = 512;
 /// An entry of a block that is not there.
