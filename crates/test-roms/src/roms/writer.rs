@@ -14,37 +14,35 @@ const PACKET: u32 = 0x7E00;
 const LENGTH: u32 = 40;
 /// Writes between two flushes.
 const BURST: u32 = 3;
-/// The disk's sectors that are written: so many of them.
-const SECTORS: u32 = 8192;
 
-/// What the guest writes: the first sector, and the number that each of the bytes there is filled with as 32-bit words, the
-/// same in the [`LENGTH`] sectors.
+/// What the guest writes on a disk of so many `sectors`: the first sector, and the number that each of the bytes there is
+/// filled with as 32-bit words, the same in the [`LENGTH`] sectors.
 #[must_use]
-pub fn written(number: u32) -> (u64, u32, u32) {
+pub fn written(number: u32, sectors: u32) -> (u64, u32, u32) {
     let place = number.wrapping_mul(0x9E37_79B1) >> 8;
-    ((place % (SECTORS - LENGTH)).into(), LENGTH, number)
+    ((place % (sectors - LENGTH)).into(), LENGTH, number)
 }
 
-/// The diskette of the guest. Write N, from 1 on, fills sectors of the first disk with N as [`written`] says, by the BIOS;
+/// The diskette of the guest that writes a disk of so many `sectors`. Write N, from 1 on, fills sectors of the first disk with N as [`written`] says, by the BIOS;
 /// after every third the guest has the drive flush its cache [ATA/ATAPI-6 8.13] and prints N as eight digits.
 ///
 /// # Panics
 /// If it can't be assembled: it has no input, so this crate's tests find that.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a program without input, assembled by this crate's tests")]
-pub fn writer_floppy() -> Vec<u8> {
-    let mut image = code().map(|code| boot_sector(&code)).expect("the program assembles");
+pub fn writer_floppy(sectors: u32) -> Vec<u8> {
+    let mut image = code(sectors).map(|code| boot_sector(&code)).expect("the program assembles");
     image.resize(FLOPPY_BYTES, 0);
     image
 }
 
-fn code() -> Result<Vec<u8>, IcedError> {
+fn code(sectors: u32) -> Result<Vec<u8>, IcedError> {
     let mut a = CodeAssembler::new(16)?;
-    emit(&mut a)?;
+    emit(&mut a, sectors)?;
     a.assemble(LOADED)
 }
 
-fn emit(a: &mut CodeAssembler) -> Emit {
+fn emit(a: &mut CodeAssembler, sectors: u32) -> Emit {
     begin(a)?;
     let (mut next, mut failed, mut busy) = (a.create_label(), a.create_label(), a.create_label());
     a.sti()?;
@@ -58,7 +56,7 @@ fn emit(a: &mut CodeAssembler) -> Emit {
     a.imul_3(eax, esi, 0x9E37_79B1_u32 as i32)?;
     a.shr(eax, 8)?;
     a.xor(edx, edx)?;
-    a.mov(ecx, SECTORS - LENGTH)?;
+    a.mov(ecx, sectors - LENGTH)?;
     a.div(ecx)?;
     a.mov(dword_ptr(PACKET + 8), edx)?;
     a.push(esi)?;
@@ -106,8 +104,8 @@ fn fill(a: &mut CodeAssembler) -> Emit {
 mod tests {
     #[test]
     fn it_is_a_diskette_and_stays_on_its_disk() {
-        let image = super::writer_floppy();
+        let image = super::writer_floppy(8192);
         assert_eq!((image.len(), &image[510..512]), (super::FLOPPY_BYTES, &[0x55, 0xAA][..]));
-        assert!((0..10_000).all(|n| super::written(n).0 + 40 <= 8192));
+        assert!((0..10_000).all(|n| super::written(n, 8192).0 + 40 <= 8192));
     }
 }
