@@ -72,6 +72,18 @@ impl Writer {
     /// The beginning of a machine: name, id, generation (0 is the first), MiB of memory and processors. Returns the key that
     /// its devices hang on.
     pub(crate) fn machine(&mut self, name: &str, id: &str, generation: u64, memory: u64, processors: u64) -> u32 {
+        self.machine_with_properties(name, id, generation, memory, processors).0
+    }
+
+    /// [`Writer::machine`], with the key of its properties too.
+    pub(crate) fn machine_with_properties(
+        &mut self,
+        name: &str,
+        id: &str,
+        generation: u64,
+        memory: u64,
+        processors: u64,
+    ) -> (u32, u32) {
         let root = self.node(0, "configuration");
         let properties = self.node(root, "properties");
         self.string(properties, "name", name);
@@ -86,7 +98,7 @@ impl Writer {
         self.truth(bank, "dynamic_memory_enabled", generation != 0);
         let count = self.node(settings, "processors");
         self.number(count, "count", processors);
-        root
+        (root, properties)
     }
 
     /// A drive at a controller's key: its number, path and type.
@@ -123,4 +135,19 @@ impl Writer {
         }
         out
     }
+}
+
+/// A machine of the first generation, or one of its checkpoints: MiB of memory, one disk, an empty CD drive, and `parent`'s id.
+pub(crate) fn first_generation(name: &str, id: &str, parent: Option<&str>, memory: u64, disk: &str) -> Vec<u8> {
+    let mut w = Writer::new();
+    let (root, properties) = w.machine_with_properties(name, id, 0, memory, 1);
+    if let Some(parent) = parent {
+        w.string(properties, "parent_id", parent);
+    }
+    let ide = w.node(root, "_83f8638b-8dca-4152-9eda-2ca8b33039b4_");
+    for (n, path, kind) in [(0, disk, "VHD"), (1, "", "ISO")] {
+        let controller = w.node(ide, &format!("controller{n}"));
+        w.drive(controller, 0, path, kind);
+    }
+    w.finish()
 }
