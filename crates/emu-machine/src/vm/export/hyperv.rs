@@ -35,7 +35,7 @@ pub(super) fn write(
         }
     }
     let memory = job.memory(2 << 20, 32 << 20, "Hyper-V");
-    let script = script(job, memory);
+    let script = script(job, memory, name);
     let listing = listing_of(job, memory);
     let file = folder.join(format!("{name}.ps1"));
     // The byte order mark tells Windows PowerShell that this is UTF-8.
@@ -63,15 +63,18 @@ fn path_of(d: &ExportedDrive) -> Option<String> {
     d.file.as_ref().map(|f| format!("(Join-Path $PSScriptRoot {})", quoted(&format!("{DISKS}\\{}", f.0))))
 }
 
-fn script(job: &mut Job, memory: u64) -> String {
+fn script(job: &mut Job, memory: u64, file: &str) -> String {
     let (name, cpus) = (quoted(&job.own.name), job.own.config.cpus);
     let mut s = format!(
         "# Makes a Hyper-V machine of the images beside this script. Run it as an administrator on the host:\n\
-         #   powershell -ExecutionPolicy Bypass -File SCRIPT.ps1 [-Switch NAME]\n\
+         #   powershell -ExecutionPolicy Bypass -File \"{file}.ps1\" [-SwitchName NAME]\n\
          #Requires -Modules Hyper-V\n\
          #Requires -RunAsAdministrator\n\
-         param([string] $Switch)\n\
+         param([string] $SwitchName)\n\
          $ErrorActionPreference = 'Stop'\n\
+         $vm = $null\n\
+         # What can't be finished is not left half made; the images stay.\n\
+         trap {{ if ($vm) {{ Remove-VM -VM $vm -Force }}; break }}\n\
          $vm = New-VM -Name {name} -Generation 1 -MemoryStartupBytes {memory} -NoVHD\n\
          Set-VM -VM $vm -ProcessorCount {cpus} -StaticMemory\n\
          Get-VMDvdDrive -VM $vm | Remove-VMDvdDrive\n\
@@ -85,8 +88,11 @@ fn script(job: &mut Job, memory: u64) -> String {
         // The legacy adapter is what a system without Hyper-V's drivers knows.
         let mac = card.mac.map(|m| format!(" -StaticMacAddress {}", quoted(&m.replace(':', "")))).unwrap_or_default();
         _ = writeln!(s, "$adapter = Add-VMNetworkAdapter -VM $vm -IsLegacy $true{mac} -Passthru");
-        s += "if ($Switch) { Connect-VMNetworkAdapter -VMNetworkAdapter $adapter -SwitchName $Switch }\n";
-        job.note("network", format!("{} becomes a legacy network adapter; connect it with -Switch NAME", card.model));
+        s += "if ($SwitchName) { Connect-VMNetworkAdapter -VMNetworkAdapter $adapter -SwitchName $SwitchName }\n";
+        job.note(
+            "network",
+            format!("{} becomes a legacy network adapter; connect it with -SwitchName NAME", card.model),
+        );
     }
     let mut order = boot_order(&job.own.config.boot);
     for device in ["IDE", "CD", "LegacyNetworkAdapter", "Floppy"] {
