@@ -6,20 +6,38 @@ mod vmcx;
 use std::path::Path;
 
 use emu_machine::config::load_text;
-use emu_machine::vm::{ChosenImage, DriveKind, PlannedDrive, plan, read_description};
+use emu_machine::vm::{
+    ChosenImage, DriveKind, Foreign, PlannedDrive, Product, choose_snapshot, plan, read_description, read_snapshot_list,
+};
 
 use crate::Random;
 
-/// A description: an error, or a machine whose `machine.toml` is one that emu reads, whatever names and numbers it has.
+/// A description: an error, or a machine whose `machine.toml` is one that emu reads, whatever names and numbers it has, also
+/// with the disks of each of its snapshots. VMware's list of them may stand in the same text.
 ///
 /// # Panics
 /// If emu does not understand what it would write.
 pub fn vm_description(data: &[u8]) {
-    let Ok(machine) = read_description(Path::new("/none/machine"), data) else { return };
+    let path = Path::new("/none/machine");
+    let Ok(mut machine) = read_description(path, data) else { return };
+    if machine.product == Product::VMware {
+        let _ = read_snapshot_list(&mut machine, path, data);
+    }
+    let ids: Vec<String> = machine.snapshots.iter().take(5).map(|s| s.id.clone()).collect();
+    for id in ids {
+        let mut then = machine.clone();
+        if choose_snapshot(&mut then, &id).is_ok() {
+            is_understood(then);
+        }
+    }
+    is_understood(machine);
+}
+
+fn is_understood(machine: Foreign) {
     let plan = plan(machine);
     let image = |_: usize, drive: &PlannedDrive| {
         let mode = if drive.kind == DriveKind::Cd { "read" } else { "overlay" };
-        drive.source.clone().map(|path| ChosenImage { path, mode, anywhere: false })
+        drive.source.clone().map(|path| ChosenImage { path, format: drive.format, mode, anywhere: false })
     };
     let text = plan.toml(image);
     if let Err(e) = load_text(&text) {
@@ -111,7 +129,10 @@ fn seeds() -> Vec<Vec<u8>> {
             include_bytes!(concat!("../../crates/emu-cli/tests/products/", $name)).to_vec()
         };
     }
+    let vmsd = product!("workstation.vmsd");
+    let snapshots = vmsd.splitn(2, |b| *b == b'\n').nth(1).unwrap_or_default();
     vec![
+        [product!("workstation.vmx"), snapshots.to_vec()].concat(),
         product!("workstation.vmx"),
         product!("ovftool.ovf"),
         product!("virtualbox.ovf"),

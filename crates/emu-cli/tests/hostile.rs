@@ -97,7 +97,7 @@ fn descriptions() -> Vec<(&'static str, Vec<u8>, End)> {
         ("line.vmx", vmx_disk("a|0Ab.vmdk"), Refused("a\\nb.vmdk: the image of ide0:0 is not there")),
         ("nul.vmx", vmx_disk("a|00b.vmdk"), Refused("is not there")),
         ("long.vmx", vmx_disk(&long), Refused("ide0:0")),
-        ("self.vmx", vmx_disk("self.vmx"), Taken("16M")),
+        ("self.vmx", vmx_disk("self.vmx"), Refused("names no extents")),
         ("folder.vmx", vmx_disk("."), Refused("is a directory")),
         (
             "log.vmx",

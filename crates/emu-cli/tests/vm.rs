@@ -79,7 +79,7 @@ fn a_libvirt_domain_with_a_qcow2() {
     let qcow2 = convert(&dir, &raw, "qcow2", "box.qcow2");
     let xml = format!(
         "<domain type='kvm'><name>box</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>\
-         <devices><disk type='file' device='disk'><source file='{}'/><target dev='vda' bus='virtio'/></disk></devices></domain>",
+         <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk></devices></domain>",
         qcow2.display()
     );
     let xml = dir.file("box.xml", xml.as_bytes());
@@ -98,6 +98,43 @@ fn a_qemu_command_with_a_raw_disk() {
     let ran = emu(&["run", &folder, "--display", "none", "--timeout", "60", "--debug-console", "stdio"]);
     assert_eq!(ran.status.code(), Some(RAN), "{}", String::from_utf8_lossy(&ran.stderr));
     assert!(String::from_utf8_lossy(&ran.stdout).contains(&wanted));
+}
+
+/// A disk that libvirt and QEMU take for raw stays raw, whatever its guest wrote to its beginning: here a qcow2 header that
+/// names a file of the host as its parent.
+#[test]
+fn raw_disks_are_not_asked_what_they_are() {
+    let dir = TempDir::new("forged");
+    let (secret, forged) = (dir.file("secret.raw", &[0x5E; 1 << 20]), dir.path("disk.raw"));
+    assert!(emu(&["disk", "create", "-q", "-f", "qcow2", &forged, "-b", &secret, "-F", "raw"]).status.success());
+    let domain = format!(
+        "<domain type='kvm'><name>box</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os><devices>\
+         <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{forged}'/><target dev='vda' bus='virtio'/>\
+         </disk></devices></domain>"
+    );
+    let command = format!("qemu-system-i386 -m 16 -drive file={forged},format=raw\n");
+    let descriptions = [dir.file("box.xml", domain.as_bytes()), dir.file("start.sh", command.as_bytes())];
+    let bytes = std::fs::read(&forged).unwrap();
+    for description in &descriptions {
+        for (options, image) in [(&[][..], "qcow2"), (&["--copy"], "img")] {
+            let folder = text(&dir.0.join("made"));
+            let made = emu(&[&["vm", "import", description, "--output", &folder][..], options].concat());
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            assert!(String::from_utf8_lossy(&made.stdout).contains("begins like qcow2, and is raw all the same"));
+            let files = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
+            let of_disk = |p: &PathBuf| p.extension().is_some_and(|e| e == image);
+            let disk = text(&files.into_iter().find(of_disk).expect("its disk"));
+            let raw = text(&dir.0.join("out.raw"));
+            let format = if image == "img" { "raw" } else { image };
+            let converted = emu(&["disk", "convert", "--force", "--parents", "anywhere", "-f", format, &disk, &raw]);
+            assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
+            let got = std::fs::read(&raw).unwrap();
+            assert!(got[..bytes.len()] == bytes[..] && got[bytes.len()..].iter().all(|b| *b == 0), "{description}");
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        let run = emu(&["run", description, "--display", "none", "--timeout", "1"]);
+        assert!(!String::from_utf8_lossy(&run.stderr).contains("secret"), "{run:?}");
+    }
 }
 
 #[test]

@@ -2,54 +2,16 @@
 //! command, and boots FreeDOS from that disk. Once with the disk that emu made, and once with qemu-img's.
 
 mod common;
+#[path = "common/dos_disk.rs"]
+mod dos_disk;
 #[path = "../../emu-machine/tests/common/vmcx.rs"]
 mod vmcx;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use common::{TempDir, emu, good, tar};
-
-/// Loads the first sector of the first partition and starts it, from 0600h: cli; xor ax,ax; mov ss,ax; mov sp,7C00h; mov
-/// ds,ax; mov es,ax; sti; cld; mov si,7C00h; mov di,0600h; mov cx,100h; rep movsw; jmp 0:061Eh; mov si,07BEh; mov dx,[si];
-/// mov cx,[si+2]; mov bx,7C00h; mov ax,0201h; int 13h; jc $; jmp 0:7C00h.
-const LOADER: [u8; 51] = [
-    0xFA, 0x31, 0xC0, 0x8E, 0xD0, 0xBC, 0x00, 0x7C, 0x8E, 0xD8, 0x8E, 0xC0, 0xFB, 0xFC, 0xBE, 0x00, 0x7C, 0xBF, 0x00,
-    0x06, 0xB9, 0x00, 0x01, 0xF3, 0xA5, 0xEA, 0x1E, 0x06, 0x00, 0x00, 0xBE, 0xBE, 0x07, 0x8B, 0x14, 0x8B, 0x4C, 0x02,
-    0xBB, 0x00, 0x7C, 0xB8, 0x01, 0x02, 0xCD, 0x13, 0x72, 0xFE, 0xEA, 0x00, 0x7C,
-];
-const HEADS: u16 = 16;
-const TRACK: u16 = 63;
-
-/// FreeDOS's diskette as the first partition of a disk of 4 MiB, which boots it.
-fn freedos() -> Option<Vec<u8>> {
-    let folder = std::env::var_os("EMU_SHARED").map_or_else(|| "../shared".into(), PathBuf::from);
-    let path = folder.join("guests/freedos/fd1.4MB.img");
-    let Ok(mut part) = std::fs::read(&path) else {
-        println!("skipped: {} is absent (set EMU_SHARED)", path.display());
-        return None;
-    };
-    if cfg!(debug_assertions) {
-        println!("skipped: this is a debug build");
-        return None;
-    }
-    // The boot sector's parameters: where the partition is, and what the BIOS says of the disk.
-    part[0x18..0x1A].copy_from_slice(&TRACK.to_le_bytes());
-    part[0x1A..0x1C].copy_from_slice(&HEADS.to_le_bytes());
-    part[0x1C..0x20].copy_from_slice(&u32::from(TRACK).to_le_bytes());
-    part[0x24] = 0x80;
-    let shell = b"SHELL=A:\\COMMAND.COM";
-    let at = part.windows(shell.len()).position(|w| w == shell).expect("its CONFIG.SYS names the shell");
-    part[at + 6] = b'C';
-    let mut disk = vec![0; 4 << 20];
-    disk[..LOADER.len()].copy_from_slice(&LOADER);
-    let entry: [u8; 16] = [0x80, 1, 1, 0, 1, 14, 45, 2, TRACK as u8, 0, 0, 0, 0x40, 0x0B, 0, 0];
-    disk[446..462].copy_from_slice(&entry);
-    disk[510..512].copy_from_slice(&[0x55, 0xAA]);
-    let start = usize::from(TRACK) * 512;
-    disk[start..start + part.len()].copy_from_slice(&part);
-    Some(disk)
-}
+use dos_disk::freedos;
 
 /// Who makes a disk.
 #[derive(Clone, Copy, PartialEq)]
@@ -205,18 +167,6 @@ fn hyper_v_2012_with_vhd() {
     }
 }
 
-/// A machine of Windows Server 2016, of the first generation, with one disk.
-fn server_2016(disk: &str) -> Vec<u8> {
-    let mut w = vmcx::Writer::new();
-    let root = w.machine("FreeDOS", "8A4C2C7E-0000-4000-8000-00AABBCCDDEE", 0, 64, 1);
-    let ide = w.node(root, "_83f8638b-8dca-4152-9eda-2ca8b33039b4_");
-    for (n, path, kind) in [(0, disk, "VHD"), (1, "", "ISO")] {
-        let controller = w.node(ide, &format!("controller{n}"));
-        w.drive(controller, 0, path, kind);
-    }
-    w.finish()
-}
-
 /// The machine runs on a checkpoint's differencing disk, and half of DOS is in its parent alone.
 #[test]
 fn hyper_v_2016_with_a_checkpoint() {
@@ -231,7 +181,8 @@ fn hyper_v_2016_with_a_checkpoint() {
         let child = "Virtual Hard Disks/FreeDOS_6B2F0C1D-0000-4000-8000-00AABBCCDDEE.avhdx";
         let to = p.dir.path(child);
         good(&["disk", "convert", "-O", "vhdx", "-B", "FreeDOS.vhdx", "-F", "vhdx", &p.raw, &to]);
-        let vmcx = server_2016(&format!(r"C:\Hyper-V\{}", child.replace('/', "\\")));
+        let path = format!(r"C:\Hyper-V\{}", child.replace('/', "\\"));
+        let vmcx = vmcx::first_generation("FreeDOS", "8A4C2C7E-0000-4000-8000-00AABBCCDDEE", None, 64, &path);
         p.dir.file("Virtual Machines/8A4C2C7E-0000-4000-8000-00AABBCCDDEE.vmcx", &vmcx);
         p.boots(&p.dir.path(""), child);
     }

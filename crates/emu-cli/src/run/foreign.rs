@@ -46,7 +46,8 @@ pub(super) fn describe(path: &Path, more: &[PathBuf]) -> Result<Option<Described
     let text = plan.toml(|_, drive| {
         let path = drive.source.clone().filter(|s| drive.kind == DriveKind::Disk || s.exists())?;
         let mode = if drive.read_only || drive.kind == DriveKind::Cd { "read" } else { "overlay" };
-        Some(ChosenImage { path: std::path::absolute(&path).unwrap_or(path), mode, anywhere: false })
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Some(ChosenImage { path, format: drive.format, mode, anywhere: false })
     });
     Ok(Some(Described { config: load_text(&text)?, notes }))
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use emu_machine::image::Kind;
 use emu_machine::vm::{
-    Disks, Note, Plan, Target, VmError, check_places, file_name, make_folder, parents_of, plan, read_machine,
+    Disks, Note, Plan, Snapshot, Target, VmError, check_places, choose_snapshot, file_name, make_folder, parents_of,
+    plan, read_machine,
 };
 use serde_json::json;
 
@@ -64,6 +65,10 @@ struct ImportArgs {
     /// Copy the disks into the folder, instead of keeping what the guest writes over the originals.
     #[arg(long)]
     copy: bool,
+
+    /// Start from this snapshot or checkpoint, by its name or id, instead of from the present state.
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<String>,
 
     /// Copy the disks in this format.
     #[arg(long, value_name = "FORMAT", value_parser = format_of)]
@@ -127,15 +132,18 @@ fn notes_json<'a>(notes: impl Iterator<Item = &'a Note>) -> Vec<serde_json::Valu
 }
 
 fn import(args: &ImportArgs) -> Result<u8, Failure> {
-    let foreign = read_machine(&args.path).map_err(failure)?;
+    let mut foreign = read_machine(&args.path).map_err(failure)?;
+    if let Some(wanted) = &args.snapshot {
+        choose_snapshot(&mut foreign, wanted).map_err(failure)?;
+    }
     if !args.anywhere {
         check_places(&foreign).map_err(failure)?;
     }
     let plan = plan(foreign);
     let folder = args.output.clone().unwrap_or_else(|| default_folder(&plan));
     let disks = match (args.convert, args.copy) {
-        (Some(kind), _) => Disks::Copy(kind),
-        (None, true) => Disks::Copy(Kind::Qcow2),
+        (Some(kind), _) => Disks::Copy(Some(kind)),
+        (None, true) => Disks::Copy(None),
         (None, false) => Disks::InPlace,
     };
     if args.dry_run {
@@ -168,6 +176,7 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
             "product": plan.foreign().product.name(),
             "folder": folder.map(|f| f.to_string_lossy()),
             "drives": plan.drives.iter().map(|d| json!({ "place": d.place, "image": d.source })).collect::<Vec<_>>(),
+            "snapshots": plan.foreign().snapshots.iter().map(snapshot_json).collect::<Vec<_>>(),
             "notes": notes_json(notes.into_iter()),
         });
         crate::disk::print(&format!("{value:#}\n"));
@@ -178,6 +187,7 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
         let image = drive.source.as_ref().map_or("empty".into(), |s| s.display().to_string());
         text.push_str(&format!("  {:<10} {}\n", plain(&drive.place), plain(&image)));
     }
+    text.push_str(&snapshot_tree(&plan.foreign().snapshots));
     for note in notes {
         text.push_str(&format!("  note: {}\n", plain(&format!("{}: {}", note.about, note.text))));
     }
@@ -185,6 +195,24 @@ fn tell(args: &ImportArgs, plan: &Plan, folder: Option<&Path>, more: &[Note]) {
         text.push_str(&format!("made {0}; start it with: emu run \"{0}\"\n", folder.display()));
     }
     crate::disk::print(&text);
+}
+
+fn snapshot_json(s: &Snapshot) -> serde_json::Value {
+    json!({ "id": s.id, "parent": s.parent, "name": s.name, "current": s.current })
+}
+
+/// The snapshots, each below its parent.
+fn snapshot_tree(snapshots: &[Snapshot]) -> String {
+    let mut text = String::new();
+    let mut depths = std::collections::BTreeMap::new();
+    for s in snapshots {
+        let depth = s.parent.as_ref().and_then(|p| depths.get(p)).map_or(0, |d: &usize| d + 1);
+        depths.insert(&s.id, depth);
+        let here = if s.current { ", which the machine follows" } else { "" };
+        let name = plain(&format!("{} ({})", s.name, s.id));
+        text.push_str(&format!("  snapshot   {}{name}{here}\n", "  ".repeat(depth.min(20))));
+    }
+    text
 }
 
 /// What to say and with which code.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::foreign::DriveKind;
+use super::inside::Inside;
 use super::plan::{ChosenImage, Plan, PlannedDrive};
 use super::{Note, VmError, ova};
 use crate::image::ops::{self, Conversion, NewImage};
@@ -19,8 +20,8 @@ pub enum Disks {
     /// They stay where they are, and are never written: the folder gets a qcow2 image over each.
     #[default]
     InPlace,
-    /// The folder gets a copy of each, in a format.
-    Copy(Kind),
+    /// The folder gets a copy of each, in this format; without, in its own, if a guest can write that.
+    Copy(Option<Kind>),
 }
 
 /// What was made.
@@ -68,12 +69,15 @@ fn fill(
     let mut made = Made { file: folder.join(MACHINE), ..Made::default() };
     let mut chosen: Vec<Option<ChosenImage>> = Vec::new();
     let unpacked = unpack(plan, folder, each)?;
+    let snapshots = Inside::of(plan, disks)?;
+    let product = plan.foreign().product.name();
     for (n, drive) in plan.drives.iter().enumerate() {
         let name = drive.source.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
         let inside = name.and_then(|n| unpacked.get(&n)).cloned();
         let drive = PlannedDrive { source: inside.or(drive.source.clone()), ..drive.clone() };
         check_parents(&drive, parents)?;
-        chosen.push(take_drive(n, &drive, folder, disks, &mut made, each)?);
+        let snapshot = snapshots.look(&drive, &mut made.notes)?;
+        chosen.push(take_drive(n, &drive, folder, disks, (product, snapshot), &mut made, each)?);
     }
     let text = plan.toml(|n, _| chosen[n].clone());
     std::fs::write(&made.file, text).map_err(|e| VmError::file(&made.file, &e))?;
@@ -99,7 +103,7 @@ fn check_parents(drive: &PlannedDrive, parents: Parents) -> Result<(), VmError> 
     let Some(source) = drive.source.as_deref().filter(|s| parents == Parents::Folder && s.exists()) else {
         return Ok(());
     };
-    match Disk::open(source, &Options { parents, ..Options::default() }) {
+    match Disk::open(source, &Options { parents, format: drive.format, ..Options::default() }) {
         Err(ImageError::Outside { path, name }) => {
             let why = format!(
                 "names the file {name}, which is not in its folder; if that is meant, import it with `--anywhere`"
@@ -116,6 +120,7 @@ fn take_drive(
     drive: &PlannedDrive,
     folder: &Path,
     disks: Disks,
+    (product, snapshot): (&str, Option<String>),
     made: &mut Made,
     each: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<ChosenImage>, VmError> {
@@ -133,16 +138,37 @@ fn take_drive(
     }
     let source = source.canonicalize().map_err(|e| VmError::file(source, &e))?;
     if drive.kind == DriveKind::Cd || drive.read_only {
-        return Ok(Some(ChosenImage { path: source, mode: "read", anywhere: true }));
+        return Ok(Some(ChosenImage { path: source, format: drive.format, mode: "read", anywhere: true }));
     }
-    let (kind, name) = match disks {
-        Disks::InPlace => (Kind::Qcow2, format!("{}.qcow2", drive_name(n, drive))),
-        Disks::Copy(kind) => (kind, format!("{}.{}", drive_name(n, drive), extension(kind))),
+    let image = |e| VmError::Image(Box::new(e));
+    let options = Options { format: drive.format, parents: Parents::Anywhere, snapshot, ..Options::default() };
+    let mut from = Disk::open(&source, &options).map_err(image)?;
+    if let Some(kind) = looks_like(&source, drive) {
+        let text = format!("begins like {kind}, and is raw all the same, as {product} takes it");
+        made.notes.push(Note { about: drive.place.clone(), text });
+    }
+    let kind = match disks {
+        Disks::InPlace => Kind::Qcow2,
+        Disks::Copy(kind) => kind.unwrap_or_else(|| of_a_copy(from.kind())),
     };
+    let name = format!("{}.{}", drive_name(n, drive), extension(kind));
     let path = folder.join(&name);
-    make_image(&source, &path, kind, disks, each).map_err(|e| VmError::Image(Box::new(e)))?;
+    make_image(&mut from, &source, &path, kind, disks, each).map_err(image)?;
     made.images.push((path, source));
-    Ok(Some(ChosenImage { path: name.into(), mode: "write", anywhere: disks == Disks::InPlace }))
+    let anywhere = disks == Disks::InPlace;
+    Ok(Some(ChosenImage { path: name.into(), format: Some(kind), mode: "write", anywhere }))
+}
+
+/// What a raw image looks like besides: its guest may have written that, or its owner forgot to say what it is.
+fn looks_like(source: &Path, drive: &PlannedDrive) -> Option<Kind> {
+    let asked = drive.format == Some(Kind::Raw) && drive.kind == DriveKind::Disk;
+    let disk = asked.then(|| Disk::open(source, &Options { alone: true, ..Options::default() }).ok())??;
+    (!matches!(disk.kind(), Kind::Raw | Kind::Split)).then(|| disk.kind())
+}
+
+/// The format of a copy whose owner did not say one: the image's, or one that can be written everywhere.
+fn of_a_copy(kind: Kind) -> Kind {
+    if matches!(kind, Kind::Split | Kind::Imd | Kind::Cue) { Kind::Raw } else { kind }
 }
 
 /// `disk0-scsi0-1`: unique, and its owner sees what it was.
@@ -156,14 +182,13 @@ fn extension(kind: Kind) -> &'static str {
 }
 
 fn make_image(
+    from: &mut Disk,
     source: &Path,
     path: &Path,
     kind: Kind,
     disks: Disks,
     each: &mut dyn FnMut(u64, u64),
 ) -> Result<(), ImageError> {
-    let anywhere = Options { parents: Parents::Anywhere, ..Options::default() };
-    let mut from = Disk::open(source, &anywhere)?;
     let mut new = NewImage::new(kind, from.size());
     new.parents = Parents::Anywhere;
     if disks == Disks::InPlace {
@@ -171,9 +196,9 @@ fn make_image(
         return ops::create(path, &new);
     }
     ops::create(path, &new)?;
-    let mut to = Disk::open(path, &Options { write: true, format: Some(kind), ..anywhere })?;
+    let mut to = Disk::open(path, &Options { write: true, format: Some(kind), ..Options::default() })?;
     let all = from.size();
-    ops::convert(&mut from, &mut to, Conversion::default(), &mut |_, copied| {
+    ops::convert(from, &mut to, Conversion::default(), &mut |_, copied| {
         each(copied.done, all);
         Ok(())
     })?;

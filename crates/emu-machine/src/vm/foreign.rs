@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::image::Kind;
+
 /// Whose machine it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
@@ -56,6 +58,9 @@ pub struct Drive {
     pub unit: u32,
     /// The image; none is an empty drive (or a drive of the host).
     pub image: Option<PathBuf>,
+    /// The image's format, where the description or the product leaves no doubt: then the image is not asked, whose
+    /// guest could have written anything to its beginning.
+    pub format: Option<Kind>,
     /// Whether the guest's writes are refused.
     pub read_only: bool,
     /// Place in the boot order, if the description gives one for each drive.
@@ -66,7 +71,7 @@ impl Drive {
     /// A drive at a place of a controller.
     #[must_use]
     pub fn new(kind: DriveKind, bus: &str, controller: u32, unit: u32) -> Drive {
-        Drive { kind, bus: bus.into(), controller, unit, image: None, read_only: false, boot_index: None }
+        Drive { kind, bus: bus.into(), controller, unit, image: None, format: None, read_only: false, boot_index: None }
     }
 
     /// Its name in messages: `scsi0:1`.
@@ -108,10 +113,19 @@ pub struct Snapshot {
     pub parent: Option<String>,
     /// What the owner called it.
     pub name: String,
-    /// The images that hold its disks.
-    pub images: Vec<PathBuf>,
-    /// Whether the machine's present state follows it.
+    /// Its disks.
+    pub disks: Vec<SnapshotDisk>,
+    /// Whether the machine's state follows it.
     pub current: bool,
+}
+
+/// A disk as it was at a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotDisk {
+    /// Its place, as [`Drive::place`] says it; none if the description gives disks in their order alone.
+    pub place: Option<String>,
+    /// The image, to which nothing was written since.
+    pub image: PathBuf,
 }
 
 /// Something that the owner must know: what it was about, and what was made of it.
@@ -171,6 +185,8 @@ pub struct Foreign {
     pub settings: BTreeMap<String, String>,
     /// Snapshots, each before its children.
     pub snapshots: Vec<Snapshot>,
+    /// The snapshot inside of its images that the machine starts from.
+    pub inside: Option<String>,
     /// What could not be taken over.
     pub notes: Vec<Note>,
 }
@@ -195,6 +211,7 @@ impl Foreign {
             rtc: None,
             settings: BTreeMap::new(),
             snapshots: Vec::new(),
+            inside: None,
             notes: Vec::new(),
         }
     }

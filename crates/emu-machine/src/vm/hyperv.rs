@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use roxmltree::Node;
 
 use super::VmError;
-use super::foreign::{Drive, DriveKind, Foreign, Network, Product, Snapshot, mac_address};
+use super::foreign::{Drive, DriveKind, Foreign, Network, Product, Snapshot, SnapshotDisk, mac_address};
 use super::snapshots::parents_first;
 use super::xml::{child, children, is, text};
+use super::{vmcx, xml};
 
 /// Reads the configuration at `root`.
 pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> {
@@ -26,13 +27,21 @@ pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> 
     if text(root, &["properties", "subtype"]) == Some("1") {
         m.firmware = super::Firmware::Efi;
     }
+    take_devices(&mut m, root);
+    m.boot = boot_order(root);
+    if let Some(state) = text(root, &["savedstate", "memlocation"]).or(text(root, &["savedstate", "vsvlocation"])) {
+        let what = format!("the machine was saved, its memory is in {state}: it starts anew, as after a power cut");
+        m.note("saved state", what);
+    }
+    checkpoints(&mut m, text(root, &["properties", "parent_id"]));
+    Ok(m)
+}
+
+fn take_devices(m: &mut Foreign, root: Node<'_, '_>) {
     let mut controllers = 0;
     for device in root.children().filter(Node::is_element) {
-        take_device(&mut m, device, &mut controllers);
+        take_device(m, device, &mut controllers);
     }
-    m.boot = boot_order(root);
-    m.snapshots = checkpoints(&m)?;
-    Ok(m)
 }
 
 /// `<memory><bank><size>` is in MiB.
@@ -113,36 +122,47 @@ fn boot_order(root: Node<'_, '_>) -> String {
         .collect()
 }
 
-/// Checkpoints: each is a configuration of its own in the folder `Snapshots` of the export.
-fn checkpoints(m: &Foreign) -> Result<Vec<Snapshot>, VmError> {
+/// Checkpoints: each is a configuration of its own in the folder `Snapshots` of the export. `last` is the one that the
+/// machine's present state follows.
+fn checkpoints(m: &mut Foreign, last: Option<&str>) {
     let machine = m.file.parent().unwrap_or_else(|| Path::new(""));
     let folder = machine.parent().unwrap_or(machine).join("Snapshots");
-    let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
-        Ok(entries) => {
-            entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| has_extension(p, "xml")).take(1000).collect()
-        }
-        Err(_) => return Ok(Vec::new()),
-    };
+    let Ok(entries) = std::fs::read_dir(&folder) else { return };
+    let is_one = |p: &PathBuf| has_extension(p, "xml") || has_extension(p, "vmcx");
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_one).take(1000).collect();
     files.sort();
     let mut found = Vec::new();
     for file in files {
-        let source = super::decode(&super::read_file(&file)?);
-        let doc = super::xml::parse(&file, &source)?;
-        let root = doc.root_element();
-        if !is_configuration(root) {
-            continue;
+        match checkpoint(m, &file, last) {
+            Ok(checkpoint) => found.extend(checkpoint),
+            // The machine itself is whole without it.
+            Err(e) => m.note("checkpoint", format!("left out: {e}")),
         }
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_uppercase();
-        let path = |n: Node<'_, '_>| is(n, "pathname").then(|| n.text().map(|t| m.resolve(t.trim()))).flatten();
-        found.push(Snapshot {
-            parent: text(root, &["properties", "parent_id"]).map(str::to_uppercase),
-            name: text(root, &["properties", "name"]).unwrap_or(&stem).into(),
-            images: root.descendants().filter_map(path).collect(),
-            id: stem,
-            current: false,
-        });
     }
-    Ok(parents_first(found))
+    m.snapshots = parents_first(found);
+}
+
+fn checkpoint(m: &Foreign, file: &Path, last: Option<&str>) -> Result<Option<Snapshot>, VmError> {
+    let bytes = super::read_file(file)?;
+    let binary = vmcx::is_storage(&bytes) || has_extension(file, "vmcx");
+    let source = if binary { vmcx::to_xml(file, &bytes)? } else { super::decode(&bytes) };
+    let doc = xml::parse(file, &source)?;
+    let root = doc.root_element();
+    if !is_configuration(root) {
+        return Ok(None);
+    }
+    let id = file.file_stem().unwrap_or_default().to_string_lossy().to_uppercase();
+    // Its paths count from where the machine's do.
+    let mut then = Foreign::new(Product::HyperV, &m.file);
+    take_devices(&mut then, root);
+    let disks = then.drives.into_iter().filter(|d| d.kind == DriveKind::Disk);
+    Ok(Some(Snapshot {
+        parent: text(root, &["properties", "parent_id"]).map(str::to_uppercase),
+        name: text(root, &["properties", "name"]).unwrap_or(&id).into(),
+        disks: disks.filter_map(|d| Some(SnapshotDisk { place: Some(d.place()), image: d.image? })).collect(),
+        current: last.is_some_and(|l| l.eq_ignore_ascii_case(&id)),
+        id,
+    }))
 }
 
 /// Whether `path` ends in `.extension`, in any case.

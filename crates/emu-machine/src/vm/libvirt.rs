@@ -7,6 +7,7 @@ use roxmltree::Node;
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Kernel, Network, Product, mac_address};
 use super::xml::{at, attribute, child, children, text};
 use super::{VmError, xml};
+use crate::image::Kind;
 
 /// Reads the domain at `root`.
 pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> {
@@ -110,6 +111,11 @@ fn drive(disk: Node<'_, '_>, m: &mut Foreign) {
         let how = attribute(disk, "type").unwrap_or("network").to_owned();
         m.note(d.place(), format!("a {how} source is not a file: copy it to one; the drive is empty"));
     }
+    d.format = match child(disk, "driver").and_then(|n| attribute(n, "type")) {
+        Some(format) => Kind::parse(format),
+        // What libvirt takes it for.
+        None => (kind != DriveKind::Cd).then_some(Kind::Raw),
+    };
     d.read_only = child(disk, "readonly").is_some();
     d.boot_index = child(disk, "boot").and_then(|b| attribute(b, "order")?.parse().ok());
     m.drives.push(d);
@@ -174,6 +180,8 @@ mod tests {
         let places: Vec<_> = m.drives.iter().map(|d| (d.place(), d.image.is_some())).collect();
         assert_eq!(places, [("virtio0:0".into(), true), ("ide1:0".into(), false), ("scsi0:1".into(), false)]);
         assert!(m.drives[1].read_only);
+        assert_eq!((m.drives[0].format, m.drives[1].format), (Some(Kind::Qcow2), None));
+        assert_eq!(m.drives[2].format, Some(Kind::Raw));
         assert_eq!(m.serials, ["tcp:127.0.0.1:4555,server"]);
         assert_eq!(m.networks[0].connection, "network default");
         assert!(m.notes[0].text.contains("copy it to one"));

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::VmError;
-use super::foreign::{Drive, DriveKind, Firmware, Foreign, Network, Product, Snapshot, mac_address};
+use super::foreign::{Drive, DriveKind, Firmware, Foreign, Network, Product, Snapshot, SnapshotDisk, mac_address};
 use super::own::Settings;
 use super::snapshots::parents_first;
 
@@ -47,6 +47,9 @@ struct Listing {
     startup_order: Vec<String>,
     #[serde(default)]
     checkpoints: Vec<Checkpoint>,
+    /// The checkpoint that the machine follows.
+    #[serde(default)]
+    parent_id: Option<String>,
     #[serde(default)]
     emu: Settings,
 }
@@ -81,6 +84,9 @@ struct Checkpoint {
     #[serde(default)]
     parent_id: Option<String>,
     #[serde(default)]
+    disks: Vec<Place>,
+    /// Older listings have the disks in their order alone.
+    #[serde(default)]
     paths: Vec<String>,
 }
 
@@ -104,12 +110,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Foreign, VmError> {
     }
     for (kind, list) in [(DriveKind::Disk, &l.disks), (DriveKind::Cd, &l.dvds)] {
         for place in list.iter().take(MOST) {
-            let bus = place.controller_type.to_lowercase();
-            let bus = if bus == "ide" || bus == "0" { "ide" } else { "scsi" };
-            let mut d = Drive::new(kind, bus, place.controller_number, place.controller_location);
-            d.image = place.path.as_deref().filter(|p| !p.is_empty()).map(|p| m.resolve(p));
-            d.read_only = place.read_only;
-            m.drives.push(d);
+            m.drives.push(drive(&m, kind, place));
         }
     }
     for (n, image) in l.floppies.iter().take(2).enumerate() {
@@ -125,14 +126,30 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Foreign, VmError> {
     m.boot = l.startup_order.iter().filter_map(|d| letter(d)).collect();
     m.settings = l.emu;
     let found = l.checkpoints.into_iter().take(MOST).map(|c| Snapshot {
-        images: c.paths.iter().map(|p| m.resolve(p)).collect(),
+        disks: disks_of(&m, &c),
+        current: l.parent_id.as_ref().is_some_and(|p| p.eq_ignore_ascii_case(&c.id)),
         id: c.id,
         parent: c.parent_id.filter(|p| !p.is_empty()),
         name: c.name,
-        current: false,
     });
     m.snapshots = parents_first(found.collect());
     Ok(m)
+}
+
+fn drive(m: &Foreign, kind: DriveKind, place: &Place) -> Drive {
+    let bus = place.controller_type.to_lowercase();
+    let bus = if bus == "ide" || bus == "0" { "ide" } else { "scsi" };
+    let mut d = Drive::new(kind, bus, place.controller_number, place.controller_location);
+    d.image = place.path.as_deref().filter(|p| !p.is_empty()).map(|p| m.resolve(p));
+    d.read_only = place.read_only;
+    d
+}
+
+fn disks_of(m: &Foreign, c: &Checkpoint) -> Vec<SnapshotDisk> {
+    let placed = c.disks.iter().map(|p| drive(m, DriveKind::Disk, p));
+    let placed = placed.filter_map(|d| Some(SnapshotDisk { place: Some(d.place()), image: d.image? }));
+    let listed = c.paths.iter().filter(|_| c.disks.is_empty());
+    placed.chain(listed.map(|p| SnapshotDisk { place: None, image: m.resolve(p) })).take(MOST).collect()
 }
 
 /// Ports that lead nowhere are not there, unless a later one leads somewhere.
@@ -166,13 +183,23 @@ mod tests {
             "Dvds":[{"ControllerType":"SCSI","ControllerNumber":0,"ControllerLocation":1,"Path":null}],
             "Adapters":[{"Name":"Network Adapter","MacAddress":"00155D012A00","SwitchName":"LAN"}],
             "ComPorts":["\\\\.\\pipe\\web"],
-            "Checkpoints":[{"Id":"b","Name":"two","ParentId":"a","Paths":[]},{"Id":"a","Name":"one","Paths":["x.avhdx"]}]}"#;
+            "ParentId":"B",
+            "Checkpoints":[{"Id":"b","Name":"two","ParentId":"a","Disks":[
+              {"ControllerType":"SCSI","ControllerNumber":0,"ControllerLocation":0,"Path":"C:\\VMs\\web_1.avhdx"}]},
+              {"Id":"a","Name":"one","Paths":["x.avhdx"]}]}"#;
         assert!(is_listing(text));
         let m = read(Path::new("/x/web.hyperv.json"), text).unwrap();
         assert_eq!((m.name.as_str(), m.memory, m.firmware), ("web", Some(1 << 30), Firmware::Efi));
         assert_eq!(m.drives[0].image.as_deref(), Some(Path::new("/x/web.vhdx")));
         assert_eq!((m.drives[0].place(), m.drives[1].image.clone()), ("scsi0:0".into(), None));
-        assert_eq!(m.snapshots.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            m.snapshots.iter().map(|s| (s.id.as_str(), s.current)).collect::<Vec<_>>(),
+            [("a", false), ("b", true)]
+        );
+        let disk =
+            |place: Option<&str>, image: &str| SnapshotDisk { place: place.map(str::to_owned), image: image.into() };
+        assert_eq!(m.snapshots[0].disks, [disk(None, "/x/x.avhdx")]);
+        assert_eq!(m.snapshots[1].disks, [disk(Some("scsi0:0"), "/x/web_1.avhdx")]);
         assert_eq!(m.serials, ["null"]);
     }
 

@@ -4,11 +4,13 @@
 //! `machine.toml` and says, line by line, what has no counterpart and what was chosen instead. Readers open no disk: paths
 //! are all that they know of them. [`export()`] goes the other way.
 
+mod choose;
 mod confine;
 mod export;
 mod folder;
 mod foreign;
 mod hyperv;
+mod inside;
 mod libvirt;
 mod lines;
 mod listing;
@@ -24,12 +26,14 @@ mod vmcx;
 mod vmx;
 mod xml;
 
+pub use choose::choose_snapshot;
 pub use confine::{check_places, parents_of};
 pub use export::{Exported, Target, export, file_name};
 pub use folder::{Disks, MACHINE, Made, make_folder};
-pub use foreign::{Drive, DriveKind, Firmware, Foreign, Network, Note, Product, Snapshot};
+pub use foreign::{Drive, DriveKind, Firmware, Foreign, Network, Note, Product, Snapshot, SnapshotDisk};
 pub use plan::{ChosenImage, Plan, PlannedDrive, plan};
 pub use probe::{read_description, read_machine};
+pub use snapshots::read_snapshot_list;
 
 use std::path::{Path, PathBuf};
 

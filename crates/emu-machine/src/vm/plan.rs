@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Note, Product};
+use super::hyperv::has_extension;
 use emu_core::cpu::model::Feature;
 
 use crate::config::{Devices, HypervisorKind, MAX_CPUS, RtcStart, SerialTarget, parse_cpu};
+use crate::image::Kind;
 
 /// The most RAM that emu's board has.
 const MOST_MEMORY: u64 = 32 << 30;
@@ -25,6 +27,8 @@ pub struct PlannedDrive {
     pub place: String,
     /// The image that it had.
     pub source: Option<PathBuf>,
+    /// The image's format, if it must not be judged by its content.
+    pub format: Option<Kind>,
     /// Whether the guest's writes are refused.
     pub read_only: bool,
 }
@@ -34,6 +38,8 @@ pub struct PlannedDrive {
 pub struct ChosenImage {
     /// The file.
     pub path: PathBuf,
+    /// Its format, if that is known.
+    pub format: Option<Kind>,
     /// `overlay`, `write` or `read`.
     pub mode: &'static str,
     /// Whether what it names (parents, extents) may lie outside of its folder.
@@ -174,9 +180,29 @@ fn choose_drives(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<Planne
             (true, bus) => note(&d.place(), format!("{bus} has no counterpart: the drive becomes IDE")),
         }
     }
-    let planned =
-        |d: &&Drive| PlannedDrive { kind: d.kind, place: d.place(), source: d.image.clone(), read_only: d.read_only };
+    let planned = |d: &&Drive| PlannedDrive {
+        kind: d.kind,
+        place: d.place(),
+        source: d.image.clone(),
+        format: d.format.or_else(|| format_of(f.product, d)),
+        read_only: d.read_only,
+    };
     [disks, cds, floppies].iter().flatten().map(planned).collect()
+}
+
+/// The format of an image that a product takes for what it is without looking: else a guest that may write its diskette, or
+/// a disk without tables, could make it name other files.
+fn format_of(product: Product, d: &Drive) -> Option<Kind> {
+    match (product, d.kind) {
+        (Product::VMware | Product::Ovf | Product::HyperV, DriveKind::Floppy) => Some(Kind::Raw),
+        (Product::VMware, DriveKind::Disk) => Some(Kind::Vmdk),
+        (Product::HyperV, DriveKind::Disk) => {
+            let image = d.image.as_ref()?;
+            let is = |extensions: [&str; 2]| extensions.iter().any(|e| has_extension(image, e));
+            if is(["vhd", "avhd"]) { Some(Kind::Vhd) } else { is(["vhdx", "avhdx"]).then_some(Kind::Vhdx) }
+        }
+        _ => None,
+    }
 }
 
 fn choose_serials(f: &Foreign, note: &mut impl FnMut(&str, String)) -> Vec<String> {
@@ -245,10 +271,12 @@ struct KernelTable {
     append: String,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct DriveTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,7 +302,8 @@ struct Origin {
 
 #[derive(Serialize)]
 struct OriginDrive {
-    place: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
 }
@@ -294,7 +323,7 @@ struct OriginSnapshot {
     parent: Option<String>,
     name: String,
     current: bool,
-    images: Vec<String>,
+    disk: Vec<OriginDrive>,
 }
 
 impl Plan {
@@ -354,9 +383,14 @@ fn comment(text: &str) -> String {
 }
 
 fn drive_table(image: Option<ChosenImage>) -> DriveTable {
-    let Some(image) = image else { return DriveTable { image: None, mode: None, parents: None } };
+    let Some(image) = image else { return DriveTable::default() };
     let parents = image.anywhere.then_some("anywhere");
-    DriveTable { image: Some(image.path.display().to_string()), mode: Some(image.mode.into()), parents }
+    DriveTable {
+        image: Some(image.path.display().to_string()),
+        format: image.format.map(Kind::name),
+        mode: Some(image.mode.into()),
+        parents,
+    }
 }
 
 /// What the guest found there, it finds here.
@@ -374,12 +408,18 @@ fn size_text(bytes: u64) -> String {
 
 fn origin(f: &Foreign) -> Origin {
     let text = |p: &PathBuf| p.display().to_string();
+    let snapshot_disk =
+        |d: &super::SnapshotDisk| OriginDrive { place: d.place.clone(), image: Some(d.image.display().to_string()) };
     Origin {
         product: f.product.name().into(),
         file: text(&f.file),
         uuid: f.uuid.clone(),
         guest: f.guest.clone(),
-        drive: f.drives.iter().map(|d| OriginDrive { place: d.place(), image: d.image.as_ref().map(text) }).collect(),
+        drive: f
+            .drives
+            .iter()
+            .map(|d| OriginDrive { place: Some(d.place()), image: d.image.as_ref().map(text) })
+            .collect(),
         network: f
             .networks
             .iter()
@@ -393,7 +433,7 @@ fn origin(f: &Foreign) -> Origin {
                 parent: s.parent.clone(),
                 name: s.name.clone(),
                 current: s.current,
-                images: s.images.iter().map(text).collect(),
+                disk: s.disks.iter().map(snapshot_disk).collect(),
             })
             .collect(),
     }
@@ -413,14 +453,16 @@ mod tests {
         disk.image = Some("/x/a \"b\".vmdk".into());
         f.drives = vec![disk, Drive::new(DriveKind::Cd, "ide", 1, 0), Drive::new(DriveKind::Floppy, "floppy", 0, 0)];
         f.networks = vec![Network { model: "e1000".into(), mac: None, connection: "nat".into() }];
-        f.snapshots = vec![Snapshot { id: "1".into(), parent: None, name: "s".into(), images: vec![], current: true }];
+        f.snapshots = vec![Snapshot { id: "1".into(), parent: None, name: "s".into(), disks: vec![], current: true }];
         f
     }
 
     #[test]
     fn the_file_is_one_that_emu_reads() {
         let p = plan(machine());
-        let text = p.toml(|_, d| d.source.clone().map(|path| ChosenImage { path, mode: "overlay", anywhere: true }));
+        let text = p.toml(|_, d| {
+            d.source.clone().map(|path| ChosenImage { path, format: None, mode: "overlay", anywhere: true })
+        });
         let c = load_text(&text).unwrap();
         assert_eq!((c.memory, c.disks.len(), c.cdroms.len(), c.floppies.len()), (64 << 20, 1, 1, 1));
         assert_eq!(c.disks[0].path, Path::new("/x/a \"b\".vmdk"));
@@ -442,7 +484,7 @@ mod tests {
         f.serials = vec!["stdio".into(), "stdio".into(), "null".into()];
         let p = plan(f);
         assert_eq!(p.drives.iter().filter(|d| d.kind == DriveKind::Disk).count(), 4);
-        load_text(&p.toml(|_, _| Some(ChosenImage { path: "/y".into(), mode: "read", anywhere: false })))
+        load_text(&p.toml(|_, _| Some(ChosenImage { path: "/y".into(), format: None, mode: "read", anywhere: false })))
             .unwrap()
             .check()
             .unwrap();

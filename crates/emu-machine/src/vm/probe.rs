@@ -79,13 +79,16 @@ fn read_xml(blame: &Path, path: &Path, text: &str) -> Result<Foreign, VmError> {
 /// The extensions of descriptions, the richest first. A listing of Hyper-V's, whose owner made it for emu, goes before all.
 const EXTENSIONS: &[&str] = &["json", "vmx", "ovf", "ova", "vmcx", "xml"];
 
+/// Files of a folder that are looked at.
+const MOST_FILES: usize = 10_000;
+
 fn is_listing(path: &Path) -> bool {
     path.to_string_lossy().to_lowercase().ends_with(listing::SUFFIX)
 }
 
 /// The one description in a folder; in a Hyper-V export it stands in `Virtual Machines`.
 fn find_in_folder(folder: &Path) -> Result<PathBuf, VmError> {
-    let mut found = Vec::new();
+    let (mut found, mut old_export) = (Vec::new(), false);
     for place in [folder.to_owned(), folder.join("Virtual Machines")] {
         let entries = match std::fs::read_dir(&place) {
             Ok(entries) => entries,
@@ -96,7 +99,9 @@ fn find_in_folder(folder: &Path) -> Result<PathBuf, VmError> {
             p.is_file()
                 && (EXTENSIONS.iter().any(|e| has_extension(p, e)) && (is_listing(p) || !has_extension(p, "json")))
         };
-        found.extend(entries.filter_map(|e| Some(e.ok()?.path())).filter(known).take(100));
+        let files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).take(MOST_FILES).collect();
+        old_export |= files.iter().any(|p| has_extension(p, "exp"));
+        found.extend(files.into_iter().filter(known).take(100));
     }
     found.sort();
     // Where a product wrote the same machine twice, the richer description counts.
@@ -113,6 +118,11 @@ fn find_in_folder(folder: &Path) -> Result<PathBuf, VmError> {
                 ));
             }
         }
+    }
+    if old_export {
+        let why = "an export of Windows Server 2008, whose .exp is not read: bring the machine's own folder, with its .xml in \
+                   Virtual Machines, or an export of a later version";
+        return Err(VmError::invalid(folder, why));
     }
     Err(VmError::Unknown(folder.to_owned()))
 }
@@ -143,6 +153,9 @@ mod tests {
         assert!(read_machine(dir.path()).is_err());
         dir.file("a.vmx", b"memsize = \"16\"\n");
         assert_eq!(read_machine(dir.path()).unwrap().name, "a");
+        let export = TempDir::new();
+        export.file("x.exp", b"<DECLARATIONS/>");
+        assert!(read_machine(export.path()).unwrap_err().to_string().contains("an export of Windows Server 2008"));
         dir.file("b.vmx", b"memsize = \"16\"\n");
         assert!(read_machine(dir.path()).unwrap_err().to_string().contains("name one of them, like a.vmx"));
     }

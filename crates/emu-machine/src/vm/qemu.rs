@@ -273,6 +273,7 @@ fn network(m: &mut Foreign, option: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Kind;
     use crate::vm::foreign::DriveKind;
 
     fn parse(text: &str) -> Result<Foreign, String> {
@@ -315,6 +316,8 @@ mod tests {
             ]
         );
         assert_eq!(m.memory, Some(1 << 30));
+        // Where the command says nothing, QEMU looks at the image, and so does emu.
+        assert_eq!(m.drives.iter().map(|d| d.format).collect::<Vec<_>>(), [Some(Kind::Raw), None, Some(Kind::Qcow2)]);
     }
 
     #[test]

@@ -6,10 +6,14 @@ use std::path::Path;
 use super::VmError;
 use super::foreign::{Drive, DriveKind, Foreign};
 use super::qemu::{get, properties};
+use crate::image::Kind;
 
-/// What `-drive if=none` and `-blockdev` promise to a `-device`: file, whether it is a CD, whether it is read only.
+/// What `-drive if=none` and `-blockdev` promise to a `-device`: file, its format, whether it is a CD, whether it is read
+/// only.
+#[derive(Clone, Default)]
 struct Backend {
     file: Option<String>,
+    format: Option<Kind>,
     is_cd: bool,
     read_only: bool,
 }
@@ -66,10 +70,11 @@ impl Drives {
         let is_cd = get(&list, "media") == Some("cdrom");
         let read_only = ["readonly", "read-only"].iter().any(|k| get(&list, k) == Some("on"));
         let file = get(&list, "file").map(str::to_owned);
+        let format = get(&list, "format").and_then(Kind::parse);
         let bus = match get(&list, "if").unwrap_or("ide") {
             "none" => {
                 let id = get(&list, "id").unwrap_or_default().to_owned();
-                self.backends.insert(id, Backend { file, is_cd, read_only });
+                self.backends.insert(id, Backend { file, format, is_cd, read_only });
                 return;
             }
             // Firmware in flash is not a drive: `Firmware::Efi` stands for it.
@@ -86,6 +91,7 @@ impl Drives {
         let (controller, unit) = if bus == "ide" { (place / 2, place % 2) } else { (0, place) };
         let mut d = Drive::new(kind, bus, number("bus").unwrap_or(controller), number("unit").unwrap_or(unit));
         d.read_only = read_only;
+        d.format = format;
         self.found.push((d, file));
     }
 
@@ -115,7 +121,8 @@ impl Drives {
         let below = get(&list, "file").and_then(|f| self.backends.get(f)).and_then(|b| b.file.clone());
         let file = get(&list, "file.filename").or(get(&list, "filename")).map(str::to_owned).or(below);
         let read_only = get(&list, "read-only") == Some("on");
-        self.backends.insert(id, Backend { file, is_cd: false, read_only });
+        let format = get(&list, "driver").and_then(Kind::parse);
+        self.backends.insert(id, Backend { file, format, is_cd: false, read_only });
         Ok(())
     }
 
@@ -127,8 +134,8 @@ impl Drives {
             return true;
         }
         let Some(&(_, kind, bus)) = DEVICES.iter().find(|(name, ..)| driver.starts_with(name)) else { return false };
-        let backend = get(&list, "drive").and_then(|id| self.backends.get(id));
-        let (file, is_cd, read_only) = backend.map_or((None, false, false), |b| (b.file.clone(), b.is_cd, b.read_only));
+        let backend = get(&list, "drive").and_then(|id| self.backends.get(id)).cloned();
+        let Backend { file, format, is_cd, read_only } = backend.unwrap_or_default();
         let bus_number: Option<u32> = get(&list, "bus").and_then(|b| b.rsplit('.').next()?.parse().ok());
         let number = |key: &str| get(&list, key).and_then(|v| v.parse::<u32>().ok());
         let place = match (bus, bus_number) {
@@ -138,6 +145,7 @@ impl Drives {
         let (controller, unit) = if bus == "ide" { (place / 2, place % 2) } else { (0, place) };
         let mut d = Drive::new(if is_cd { DriveKind::Cd } else { kind }, bus, controller, unit);
         d.read_only = read_only;
+        d.format = format;
         d.boot_index = number("bootindex");
         self.found.push((d, file));
         true

@@ -1,6 +1,8 @@
 //! VMware's snapshots: the `.vmsd` beside a `.vmx`.
 
-use super::foreign::{Foreign, Snapshot};
+use std::path::Path;
+
+use super::foreign::{Foreign, Snapshot, SnapshotDisk};
 use super::lines::Lines;
 use super::{VmError, decode, read_file};
 
@@ -13,7 +15,16 @@ pub(super) fn read_vmsd(m: &mut Foreign) -> Result<(), VmError> {
     if !path.is_file() {
         return Ok(());
     }
-    let lines = Lines::parse(&path, &decode(&read_file(&path)?))?;
+    let bytes = read_file(&path)?;
+    read_snapshot_list(m, &path, &bytes)
+}
+
+/// Adds the snapshots that the bytes of the `.vmsd` at `path` list.
+///
+/// # Errors
+/// [`VmError::Invalid`] with the line that is wrong.
+pub fn read_snapshot_list(m: &mut Foreign, path: &Path, bytes: &[u8]) -> Result<(), VmError> {
+    let lines = Lines::parse(path, &decode(bytes))?;
     let current = lines.get("snapshot.current").map(str::to_owned);
     let count = lines.number("snapshot.numsnapshots").unwrap_or(0).min(MOST);
     let mut found = Vec::new();
@@ -21,12 +32,16 @@ pub(super) fn read_vmsd(m: &mut Foreign) -> Result<(), VmError> {
         let key = |name: &str| format!("snapshot{n}.{name}");
         let Some(id) = lines.get(&key("uid")) else { continue };
         let disks = lines.number(&key("numdisks")).unwrap_or(0).min(64);
-        let image = |d: u32| lines.get(&key(&format!("disk{d}.filename"))).map(|f| m.resolve(f));
+        let disk = |d: u32| {
+            let of = |name: &str| lines.get(&key(&format!("disk{d}.{name}")));
+            // The node is the disk's place: `scsi0:0`.
+            Some(SnapshotDisk { place: of("node").map(str::to_lowercase), image: m.resolve(of("filename")?) })
+        };
         found.push(Snapshot {
             id: id.into(),
             parent: lines.get(&key("parent")).map(str::to_owned),
             name: lines.get(&key("displayname")).unwrap_or(id).into(),
-            images: (0..disks).filter_map(image).collect(),
+            disks: (0..disks).filter_map(disk).collect(),
             current: current.as_deref() == Some(id),
         });
     }
@@ -71,6 +86,7 @@ snapshot1.parent = "1"
 snapshot1.displayName = "patched"
 snapshot1.numDisks = "1"
 snapshot1.disk0.fileName = "a-000001.vmdk"
+snapshot1.disk0.node = "SCSI0:0"
 snapshot.numSnapshots = "2"
 "#;
 
@@ -82,7 +98,8 @@ snapshot.numSnapshots = "2"
         read_vmsd(&mut m).unwrap();
         let names: Vec<_> = m.snapshots.iter().map(|s| (s.name.as_str(), s.parent.as_deref(), s.current)).collect();
         assert_eq!(names, [("fresh", None, false), ("patched", Some("1"), true)]);
-        assert_eq!(m.snapshots[1].images, [dir.path().join("a-000001.vmdk")]);
+        let disk = SnapshotDisk { place: Some("scsi0:0".into()), image: dir.path().join("a-000001.vmdk") };
+        assert_eq!(m.snapshots[1].disks, [disk]);
     }
 
     #[test]
@@ -91,7 +108,7 @@ snapshot.numSnapshots = "2"
             id: id.into(),
             parent: Some(parent.into()),
             name: id.into(),
-            images: vec![],
+            disks: vec![],
             current: false,
         };
         let order = parents_first(vec![node("a", "b"), node("b", "a"), node("c", "b")]);

@@ -169,6 +169,10 @@ fn others(lines: &Lines, m: &mut Foreign) {
     if lines.is_true("svga.present", false) || lines.keys().any(|k| k.starts_with("svga.")) {
         m.note("svga", "VMware's SVGA has no counterpart: a VGA with VBE modes takes its place");
     }
+    if let Some(state) = lines.get("checkpoint.vmstate") {
+        let text = format!("the machine is suspended, its memory is in {state}: it starts anew, as after a power cut");
+        m.note("checkpoint.vmState", text);
+    }
     if lines.get("encryption.data").is_some() || lines.get("encryption.keysafe").is_some() {
         m.note("encryption", "the machine is encrypted: decrypt it with the product that made it first");
     }
