@@ -1,4 +1,4 @@
-//! Random x87 programs, run in three ways that a guest must not be able to tell apart: whole, so that handlers and pairs of
+//! Random x87 programs and loops of what compilers make, run in three ways that a guest must not be able to tell apart: whole, so that handlers and pairs of
 //! them run; a tick at a time, so that every pair is cut; and with a breakpoint armed, which makes the machine execute
 //! everything from its decoded form.
 
@@ -17,6 +17,8 @@ const STACK: u64 = 0x8000;
 const RAM: u64 = 0x10_0000;
 /// Instructions of a program.
 const LENGTH: usize = 24;
+/// Rounds of a loop.
+const ROUNDS: u64 = 5;
 
 /// A machine in flat 32-bit code, whose exceptions all halt it; without handlers if `decoded`.
 fn machine(kind: Kind, decoded: bool) -> System {
@@ -47,6 +49,8 @@ fn machine(kind: Kind, decoded: bool) -> System {
 /// What a program begins with.
 struct Start {
     code: Vec<u8>,
+    /// Instructions that it runs at the most.
+    length: u64,
     data: Vec<u8>,
     control: u16,
     status: u16,
@@ -129,11 +133,83 @@ fn start(rng: &mut TestRng) -> Start {
     let mask = pick(rng, &[0x3f, 0x3f, 0x3f, 0x3f, 0x1f, any & 0x3f]);
     Start {
         code,
+        length: LENGTH as u64,
         data: (0..DATA_LEN / 8).flat_map(|_| narrow(rng)).collect(),
         control: mask | pick(rng, &[0x300, 0x300, 0x300, 0x200, 0x200, any & 0xf00]),
         status: rng.next() as u16 & 0x7f20 & if mask == 0x3f { 0x7fff } else { 0x7f00 },
         used: pick(rng, &[0xf, 0x3f, 0xf0, 0xff, any as u8]),
         registers: core::array::from_fn(|_| register(rng)),
+    }
+}
+
+/// An operation on ST(0) and another register, mostly the same as the one before.
+fn operation(rng: &mut TestRng) -> [u8; 2] {
+    [0xd8, pick(rng, &[0xc0, 0xc8, 0xc8, 0xc8, 0xe0, 0xe8, 0xf0]) | pick(rng, &[0, 1, 1, 2, 2, 3])]
+}
+
+/// Some instructions as compilers put them together, which leave the stack as deep as it was, and how many.
+fn compiled(rng: &mut TestRng, out: &mut Vec<u8>) -> u64 {
+    let (i, j) = (pick(rng, &[1, 1, 1, 2, 3]), pick(rng, &[1, 1, 1, 2, 3]));
+    let (from, to) = (rng.next() as u8 & 0x38, rng.next() as u8 & 0x78);
+    let real = pick(rng, &[0xdd, 0xdd, 0xd9]);
+    let operations = rng.next() % 3;
+    let before = out.len();
+    match rng.next() % 8 {
+        0 | 1 => {
+            out.extend([0xd9, 0xc0 | rng.next() as u8 & 3]);
+            (0..operations).for_each(|_| out.extend(operation(rng)));
+            out.extend(pick(
+                rng,
+                &[[0xde, 0xc1], [0xde, 0xc9], [0xde, 0xe2], [0xde, 0xea], [0xdd, 0xda], [0xde, 0xf9]],
+            ));
+            out.extend(pick(rng, &[[0xd9, 0xc9], [0xd9, 0xca], [0xd9, 0xe1]]));
+        }
+        2 | 3 => {
+            out.extend([0xd9, 0xc8 | i]);
+            (0..=operations).for_each(|_| out.extend(operation(rng)));
+        }
+        4 => {
+            out.extend(operation(rng));
+            out.extend([0xd9, 0xc8 | j]);
+        }
+        5 | 6 => {
+            // From 8-byte numbers for both widths, so that they stay ordinary.
+            out.extend([real, 0x43, from & 0x78]);
+            (0..operations).for_each(|_| out.extend(operation(rng)));
+            out.extend([real - 1, 0x43 | pick(rng, &[0xc0, 0xc8, 0xe0, 0xe8, 0xf0]) & 0x38, from, real, 0x5b, to]);
+        }
+        _ => {
+            let compare = pick(rng, &[[0xdf, 0xf1], [0xdf, 0xe9], [0xdf, 0xf2]]);
+            out.extend([real, 0x43, from, 0xd9, 0xc8 | pick(rng, &[1, 1, 1, 2])]);
+            out.extend(compare);
+            out.extend([0xdd, 0xd8, pick(rng, &[0x76, 0x77, 0x72, 0x75, 0x7a]), 0]);
+        }
+    }
+    ((out.len() - before) / 2) as u64 + 1
+}
+
+/// A loop, so that its blocks find the unit as they left it.
+fn looped(rng: &mut TestRng) -> Start {
+    let (mut code, mut length) = (Vec::new(), 2);
+    for _ in 0..1 + rng.next() % 5 {
+        length += compiled(rng, &mut code);
+    }
+    if rng.next().is_multiple_of(8) {
+        instruction(rng, &mut code);
+        length += 1;
+    }
+    let back = -(code.len() as i32 + 7);
+    code.extend([0x49, 0x0f, 0x85]);
+    code.extend(back.to_le_bytes());
+    code.push(0xf4);
+    let top = rng.next() as u32 & 7;
+    let control = pick(rng, &[0x37f, 0x37f, 0x37f, 0x37f, 0x27f, 0xf7f, 0x35f]);
+    Start {
+        length: length * ROUNDS,
+        control,
+        status: (top as u16) << 11,
+        used: 0xfu8.rotate_left(top),
+        ..Start { code, ..start(rng) }
     }
 }
 
@@ -151,7 +227,7 @@ fn prepare(sys: &mut System, start: &Start) {
     let cpu = &mut sys.cpu;
     cpu.fpu.fxrstor(false, &image);
     cpu.regs[..16].copy_from_slice(&[7; 16]);
-    (cpu.regs[3], cpu.regs[4], cpu.rip) = (DATA + 0x40, STACK, CODE);
+    (cpu.regs[1], cpu.regs[3], cpu.regs[4], cpu.rip) = (ROUNDS, DATA + 0x40, STACK, CODE);
     cpu.set_eflags(2);
     cpu.activity = emu_core::cpu::Activity::Running;
 }
@@ -163,11 +239,11 @@ fn seen(sys: &System) -> (emu_core::fpu::Fpu, [u64; 16], u64, u32, Vec<u8>) {
     (sys.cpu.fpu.clone(), core::array::from_fn(|i| sys.cpu.regs[i]), sys.cpu.rip, sys.cpu.eflags(), data)
 }
 
-fn check(kind: Kind, seed: u64, programs: u32) {
+fn check(kind: Kind, seed: u64, programs: u32, make: fn(&mut TestRng) -> Start) {
     let mut rng = TestRng(seed);
     let (mut whole, mut cut, mut decoded) = (machine(kind, false), machine(kind, false), machine(kind, true));
     for n in 0..programs {
-        let start = start(&mut rng);
+        let start = make(&mut rng);
         compare(n, &start, &mut rng, [&mut whole, &mut cut, &mut decoded]);
         if n % 2 == 0 {
             // The same code, which is decoded already, with the stack elsewhere.
@@ -184,9 +260,9 @@ fn compare(n: u32, start: &Start, rng: &mut TestRng, [whole, cut, decoded]: [&mu
         prepare(sys, start);
     }
     // Up to a point between two instructions, then on to the HLT.
-    let first = rng.next() % LENGTH as u64;
+    let first = rng.next() % start.length;
     let text = || format!("program {n}, code {:02x?}, control {:x}", start.code, start.control);
-    for ticks in [first, LENGTH as u64 + 8] {
+    for ticks in [first, start.length + 8] {
         let end = whole.now() + ticks;
         whole.run(end);
         for _ in 0..ticks {
@@ -203,7 +279,13 @@ fn compare(n: u32, start: &Start, rng: &mut TestRng, [whole, cut, decoded]: [&mu
 
 #[test]
 fn handlers_do_what_decoded_forms_do() {
-    check(Kind::P6, 1, 5_000);
-    check(Kind::X64V1, 2, 5_000);
-    check(Kind::I80386, 3, 2_000);
+    check(Kind::P6, 1, 5_000, start);
+    check(Kind::X64V1, 2, 5_000, start);
+    check(Kind::I80386, 3, 2_000, start);
+}
+
+#[test]
+fn loops_do_what_decoded_forms_do() {
+    check(Kind::P6, 4, 2_500, looped);
+    check(Kind::X64V1, 5, 2_500, looped);
 }

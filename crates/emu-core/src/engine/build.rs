@@ -4,7 +4,7 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction, OpKind};
 
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
-use super::op::{Edge, Enters, Handler, Landing, Op, OpRef, REGISTERS, Slot, Wide};
+use super::op::{Edge, Enters, Handler, Landing, Op, OpRef, REGISTERS, Seen, Slot, Wide};
 use super::{ColdInsn, NONE, chain, front, polls};
 use crate::System;
 use crate::cpu::model::Kind;
@@ -180,6 +180,11 @@ impl<'a> Builder<'a> {
             assert!(usize::from(fields[2]) < REGISTERS, "a field is that of a register");
             self.wide(value);
         }
+    }
+
+    /// Appends a slot in which the op before remembers something.
+    pub(crate) fn seen(&mut self) {
+        self.slots.push(Slot { seen: Seen::NOTHING });
     }
 
     /// Slots so far.

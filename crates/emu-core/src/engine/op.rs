@@ -75,6 +75,22 @@ pub(crate) struct Wide {
     pub(crate) value: u64,
 }
 
+/// How an op that begins an x87 region found the unit last (see [`crate::fpu::lazy`]).
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Seen {
+    /// What was left to be done.
+    pub(crate) pending: u64,
+    /// Registers in use without that, and with it.
+    pub(crate) used: u8,
+    pub(crate) after: u8,
+}
+
+impl Seen {
+    /// Nothing is remembered. No op leaves that: registers can't be in use that its region has not touched.
+    pub(crate) const NOTHING: Seen = Seen { pending: u64::MAX, used: 0, after: 0 };
+}
+
 /// Where a jump led last that can't be linked for good: the target's key (see [`super::context::Contexts::key`]), and the
 /// op that is next there.
 #[derive(Clone, Copy)]
@@ -91,6 +107,7 @@ pub(crate) union Slot {
     pub(crate) edge: Edge,
     pub(crate) landing: Landing,
     pub(crate) wide: Wide,
+    pub(crate) seen: Seen,
     #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
     halves: [u64; 2],
 }
@@ -193,6 +210,12 @@ impl OpRef {
         // SAFETY: the handler's own data slot (module invariant).
         unsafe { (*(*self.0.add(n)).get()).landing }
     }
+    /// What is remembered in slot `n` behind this op.
+    #[inline(always)]
+    pub(crate) fn seen(self, n: usize) -> Seen {
+        // SAFETY: the handler's own data slot (module invariant).
+        unsafe { (*(*self.0.add(n)).get()).seen }
+    }
     /// The 64-bit operand in slot `n` behind this op.
     #[inline(always)]
     pub(crate) fn wide(self, n: usize) -> u64 {
@@ -241,6 +264,11 @@ impl OpRef {
 }
 
 impl OpRef {
+    /// Replaces what is remembered here.
+    pub(crate) fn set_seen(self, seen: Seen) {
+        // SAFETY: as for `set_run`; only called on slots that remember.
+        unsafe { (*(*self.0).get()).seen = seen }
+    }
     /// Replaces the landing here.
     pub(crate) fn set_landing(self, landing: Landing) {
         // SAFETY: as for `set_run`; only called on landings.

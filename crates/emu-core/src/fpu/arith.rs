@@ -177,36 +177,31 @@ pub fn sqrt(a: F80, ctl: Ctl) -> Out {
 /// Square root of a significand, with another bit before its point if `odd` is 1, and what is below it as for [`quotient`].
 #[inline(never)]
 pub(super) fn root(m: u64, odd: u32) -> (u64, u64) {
-    let n = u128::from(m) << (63 + odd);
-    let root = floor_of_root(n, m, odd);
-    let rest = n - u128::from(root) * u128::from(root);
-    let lo = if rest == 0 {
-        0
-    } else if rest > u128::from(root) {
-        (1 << 63) | 1
-    } else {
-        1
-    };
-    (root, lo)
-}
-
-/// The integer square root of `n`, which is `m << (63 + odd)`. The host's is where the search begins, and decides nothing.
-#[inline]
-fn floor_of_root(n: u128, m: u64, odd: u32) -> u64 {
-    let near = (m as f64 * if odd == 0 { 0.5 } else { 1.0 }).sqrt() * 4_294_967_296.0;
-    let near = (near as u64).max(1 << 63);
-    let square = |v: u64| u128::from(v) * u128::from(v);
-    // One step of Newton's method: the rest by twice the root, both without 32 bits.
-    let rest = n.wrapping_sub(square(near)) as i128;
-    let step = (rest >> 32) as i64 / (near >> 31) as i64;
-    let mut root = near.saturating_add_signed(step);
-    while square(root) > n {
+    let n = u128::from(m) << 63 << odd;
+    let (mut root, mut rest) = near_root(n, m, odd);
+    while rest < 0 {
+        rest += 2 * i128::from(root) - 1;
         root -= 1;
     }
-    while root < u64::MAX && square(root + 1) <= n {
+    while rest > 2 * i128::from(root) {
+        rest -= 2 * i128::from(root) + 1;
         root += 1;
     }
-    root
+    (root, u64::from(rest > i128::from(root)) << 63 | u64::from(rest != 0))
+}
+
+/// The integer square root of `n`, which is `m << (63 + odd)`, or nearly that, and `n` less its square. The host's is where
+/// the search begins, and decides nothing.
+#[inline]
+fn near_root(n: u128, m: u64, odd: u32) -> (u64, i128) {
+    // From 1 to 4, without the bits that a double has no room for; its root is below 2.
+    let above = f64::from_bits(u64::from(1023 + odd) << 52 | m << 1 >> 12).sqrt();
+    // Never too large: rounding adds half of the last of 53 bits at the most.
+    let near = (above.to_bits() << 11 | 1 << 63).wrapping_sub(1 << 11);
+    // One step of Newton's method: the rest by twice the root, both without 32 bits.
+    let rest = n.wrapping_sub(u128::from(near) * u128::from(near));
+    let root = near.wrapping_add((rest >> 32) as u64 / (near >> 31));
+    (root, n.wrapping_sub(u128::from(root) * u128::from(root)) as i128)
 }
 
 #[inline]

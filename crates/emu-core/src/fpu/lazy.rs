@@ -182,6 +182,34 @@ impl Fpu {
         self.top = top;
     }
 
+    /// What is left to be done, and the registers in use without that and with it.
+    #[inline]
+    pub(crate) fn to_remember(&self) -> (u64, u8, u8) {
+        let pending = self.lazy.pending;
+        (pending, self.used, used_behind(pending, self.used))
+    }
+
+    /// Whether handlers may do anything.
+    #[inline]
+    pub(crate) fn is_quick(&self) -> bool {
+        self.lazy.speed != Speed::None
+    }
+
+    /// Whether what is left to be done is `pending`, and registers in use without that are `used`. If a region began so before,
+    /// and all was as the decoder took it to be, all is so again: what is pending tells where ST(0) is and what is in use; it
+    /// was done by a handler that found the unit usable and no exception waiting; and whatever changes that settles the unit.
+    #[inline(always)]
+    pub(crate) fn is_again(&self, pending: u64, used: u8) -> bool {
+        self.lazy.pending == pending && self.used == used
+    }
+
+    /// An op has begun a region, as the one that remembered [`Self::is_again`], and done its first instruction.
+    #[inline(always)]
+    pub(crate) fn began_again(&mut self, used: u8, base: u64, fcs: u16) {
+        self.used = used;
+        (self.lazy.base, self.lazy.fcs) = (base, fcs);
+    }
+
     /// Begins a region in the block at `base`, code segment `fcs`. `false` if ST(0) is not at place `top`: have it
     /// [moved](Self::turn_to), and begin again. Of the places in `mask` exactly those in `used` are to be in use; `usable` is
     /// whether CR0 allows the unit's use.
@@ -251,6 +279,13 @@ impl Fpu {
     pub(crate) fn passed_exactly(&mut self, fields: u64) {
         self.lazy.pending = fields;
         self.lazy.c1 = 0;
+    }
+
+    /// The same, and what rounding lost before.
+    #[inline(always)]
+    pub(crate) fn passed_after(&mut self, fields: u64, inexact: u64) {
+        self.passed_exactly(fields);
+        self.lazy.inexact |= inexact;
     }
 
     /// Keeps what an op tells of itself, with what rounding lost and whether it was up.

@@ -20,13 +20,13 @@ use super::width::{Low8, Width};
 use crate::System;
 use crate::engine::{Handler, OpRef, next};
 
-fn two<A: Step, B: Step>(sys: &mut System, op: OpRef) {
+pub(super) fn two<A: Step, B: Step>(sys: &mut System, op: OpRef) {
     if A::step(sys, op) && B::step(sys, op.step(A::SLOTS)) {
         next!(sys, op, A::SLOTS + B::SLOTS)
     }
 }
 
-fn three<A: Step, B: Step, C: Step>(sys: &mut System, op: OpRef) {
+pub(super) fn three<A: Step, B: Step, C: Step>(sys: &mut System, op: OpRef) {
     if A::step(sys, op) && B::step(sys, op.step(A::SLOTS)) && C::step(sys, op.step(A::SLOTS + B::SLOTS)) {
         next!(sys, op, A::SLOTS + B::SLOTS + C::SLOTS)
     }
@@ -134,7 +134,7 @@ impl Fusions {
         self.all.iter().map(|e| e.2)
     }
 
-    fn add(&mut self, first: Handler, second: Handler, both: Handler) {
+    pub(super) fn add(&mut self, first: Handler, second: Handler, both: Handler) {
         self.all.push((address(first), address(second), both));
     }
 
@@ -143,7 +143,7 @@ impl Fusions {
     }
 
     /// Three of which the first two are a pair.
-    fn triple<A: Step, B: Step, C: Step>(&mut self) {
+    pub(super) fn triple<A: Step, B: Step, C: Step>(&mut self) {
         self.add(two::<A, B>, one::<C>, three::<A, B, C>);
     }
 

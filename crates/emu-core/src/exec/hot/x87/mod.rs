@@ -5,6 +5,7 @@
 //! memory operand, and in the data slot behind one that has one. What nearly always happens is in [`quick`]; its handlers
 //! hand over to those of [`full`].
 
+mod combined;
 mod full;
 mod pairs;
 mod quick;
@@ -20,7 +21,7 @@ use crate::engine::{Builder, Handler};
 use crate::exec::x87::opcode_word;
 use crate::fpu::arith::{Add, Div, DivR, Mul, Sub, SubR};
 use crate::fpu::last::info;
-use crate::fpu::quick::{Double, Single};
+use crate::fpu::quick::{Double, Single, Twice};
 use full::*;
 pub(super) use pairs::pairs;
 use quick::*;
@@ -85,6 +86,9 @@ fn with(run: Handler, effect: Effect, [a, b]: [u8; 2]) -> Option<Registers> {
 
 /// `ST(0) = f(ST(0), ST(i))`
 fn to_st0<O: crate::fpu::quick::Quick + Operation>(i: u8) -> Option<Registers> {
+    if i == 0 {
+        return unary(one::<OnItself<O, St0Sti<O>, false>>);
+    }
     with(one::<Arithmetic<O, St0Sti<O>, false>>, Effect { needs: 1 | 1 << i, ..Effect::default() }, [0, i])
 }
 
@@ -96,6 +100,9 @@ fn to_sti<O: crate::fpu::quick::Quick + Operation>(i: u8) -> Option<Registers> {
 /// The same, and a pop.
 fn to_sti_pop<O: crate::fpu::quick::Quick + Operation>(i: u8) -> Option<Registers> {
     let effect = Effect { needs: 1 | 1 << i, pops: 1, ..Effect::default() };
+    if i == 0 {
+        return with(one::<OnItself<O, StiSt0Pop<O>, false>>, effect, [0, 0]);
+    }
     with(one::<Arithmetic<O, StiSt0Pop<O>, false>>, effect, [i, 0])
 }
 
@@ -121,6 +128,7 @@ fn store(run: Handler, i: u8, pops: u8) -> Option<Registers> {
 fn register_handler(code: Code, i: u8) -> Option<Registers> {
     use Code::*;
     match code {
+        Fadd_st0_sti if i == 0 => unary(one::<OnItself<Twice, St0Sti<Add>, false>>),
         Fadd_st0_sti => to_st0::<Add>(i), Fadd_sti_st0 => to_sti::<Add>(i), Faddp_sti_st0 => to_sti_pop::<Add>(i),
         Fsub_st0_sti => to_st0::<Sub>(i), Fsub_sti_st0 => to_sti::<Sub>(i), Fsubp_sti_st0 => to_sti_pop::<Sub>(i),
         Fsubr_st0_sti => to_st0::<SubR>(i), Fsubr_sti_st0 => to_sti::<SubR>(i), Fsubrp_sti_st0 => to_sti_pop::<SubR>(i),
@@ -132,6 +140,7 @@ fn register_handler(code: Code, i: u8) -> Option<Registers> {
         Fst_sti => store(one::<Simple<Copy, FstSti>>, i, 0),
         Fstp_sti if i == 0 => store(one::<Simple<Drop, FstpSti>>, i, 1),
         Fstp_sti => store(one::<Simple<Copy, FstpSti>>, i, 1),
+        Fxch_st0_sti if i == 0 => unary(one::<Simple<Drop, Fxch>>),
         Fxch_st0_sti => comparison(one::<Simple<Exchange, Fxch>>, i, 0),
         Fchs => unary(one::<Simple<FlipSign, Negate>>),
         Fabs => unary(one::<Simple<ClearSign, Magnitude>>),

@@ -1,9 +1,10 @@
 //! The x87 stack as the decoder follows it through a block, so that ops name registers by place (see [`crate::fpu::lazy`]).
 
+use super::quick::Attempt;
 use crate::System;
 use crate::cpu::bits::{CR0_EM, CR0_TS};
 use crate::cpu::seg;
-use crate::engine::{Builder, Handler, OpRef, next};
+use crate::engine::{Builder, Handler, OpRef, Seen, next};
 use crate::fpu::last;
 use crate::fpu::lazy::fields;
 
@@ -104,6 +105,7 @@ pub(super) fn follow(b: &mut Builder<'_>, effect: Effect, lowered: impl FnOnce(&
         let (slot, top) = (Some(b.next_slot()), b.x87.top);
         b.x87 = Region { slot, start: top, top, possible: true, ..Region::default() };
         b.op(begin, [0; 4], 0);
+        b.seen();
     }
     b.x87.demand(used, empty);
     let Region { slot, start, needs_used, needs_empty, possible, .. } = b.x87;
@@ -116,14 +118,20 @@ pub(super) fn follow(b: &mut Builder<'_>, effect: Effect, lowered: impl FnOnce(&
     b.x87_op(run, fields, imm, wide);
 }
 
-/// The op that begins a region: ST(0) is to be at place `a`, and of the places in `c` exactly those in `b` in use.
-pub(crate) fn begin(sys: &mut System, op: OpRef) {
+/// The op that begins a region: ST(0) is to be at place `a`, and of the places in `c` exactly those in `b` in use. It
+/// remembers how it found the unit.
+#[inline(never)]
+pub(super) fn begin(sys: &mut System, op: OpRef) {
     let usable = sys.cpu.cr0 & (CR0_EM | CR0_TS) == 0;
     let (base, fcs) = (sys.cpu.rip, sys.cpu.seg[seg::CS].sel);
+    let (pending, used, after) = sys.cpu.fpu.to_remember();
     if !sys.cpu.fpu.begin_region(op.a() as u8, op.b() as u8, op.c() as u8, usable, base, fcs) {
         return begin_elsewhere(sys, op);
     }
-    next!(sys, op)
+    if pending != 0 && sys.cpu.fpu.is_quick() {
+        op.step(1).set_seen(Seen { pending, used, after });
+    }
+    next!(sys, op, 2)
 }
 
 #[cold]
@@ -131,4 +139,22 @@ pub(crate) fn begin(sys: &mut System, op: OpRef) {
 fn begin_elsewhere(sys: &mut System, op: OpRef) {
     sys.cpu.fpu.turn_to(op.a() as u8);
     begin(sys, op);
+}
+
+/// Begins a region and does its first instruction. In a loop, the unit is as it was when the region began last: only
+/// what the pointers need is kept. Until the instruction is done, nothing has changed.
+pub(super) fn begin_with<X: Attempt>(sys: &mut System, op: OpRef) {
+    let seen = op.seen(1);
+    if !sys.cpu.fpu.is_again(seen.pending, seen.used) {
+        return begin(sys, op);
+    }
+    match X::attempt(sys, op.step(2)) {
+        Some(true) => {
+            let (base, fcs) = (sys.cpu.rip, sys.cpu.seg[seg::CS].sel);
+            sys.cpu.fpu.began_again(seen.after, base, fcs);
+            next!(sys, op, 2 + X::SLOTS)
+        }
+        Some(false) => {}
+        None => begin(sys, op),
+    }
 }
