@@ -180,3 +180,45 @@ fn a_guest_that_is_killed_loses_nothing_that_was_flushed() {
         println!("{name} {options}{}: {kills} kills", if *over_parent { ", over a parent" } else { "" });
     }
 }
+
+/// DOS flushes nothing, and a diskette drive has nothing to flush: what it wrote is kept a few seconds later all the same, here
+/// in an image over a diskette.
+#[test]
+fn what_dos_wrote_to_a_diskette_is_kept_without_a_flush() {
+    let folder = std::env::var_os("EMU_SHARED").map_or_else(|| "../shared".into(), std::path::PathBuf::from);
+    let Ok(diskette) = std::fs::read(folder.join("guests/freedos/fd1.4MB.img")) else {
+        println!("skipped: FreeDOS is absent (set EMU_SHARED)");
+        return;
+    };
+    if cfg!(debug_assertions) {
+        println!("skipped: this is a debug build");
+        return;
+    }
+    let dir = TempDir::new("kept");
+    dir.file("fd.img", &diskette);
+    let image = dir.path("over.qcow2");
+    assert!(emu(&["disk", "create", "-q", &image, "-b", "fd.img", "-F", "raw"]).status.success());
+    let floppy = format!("{image},mode=write,parents=folder");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_emu"))
+        .args(["run", "--floppy", &floppy, "--display", "none", "--wait-for", "A:\\>"])
+        .args(["--type", "echo kept by emu>kept.txt<enter>", "--until-ticks", "999999999999999"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("emu runs");
+    let has = |bytes: &[u8]| bytes.windows(13).any(|w| w == b"kept by emu\r\n");
+    let mut waited = 0;
+    while !has(&std::fs::read(&image).expect("the image")) {
+        waited += 1;
+        assert!(waited < 600 && child.try_wait().expect("a child").is_none(), "DOS wrote nothing");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(5));
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    let mut disk = Disk::open(Path::new(&image), &Options::default()).expect("the image");
+    assert_eq!(disk.check(Fix::Nothing).expect("a check").expect("qcow2").errors, Vec::<String>::new());
+    let mut got = vec![0; diskette.len()];
+    disk.read(0, &mut got).expect("a read");
+    assert!(has(&got) && got.windows(11).any(|w| w == b"KEPT    TXT"), "what DOS wrote is gone");
+}

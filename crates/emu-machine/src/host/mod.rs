@@ -4,6 +4,7 @@
 //! CPU, stamped with its tick; so a run is the same whoever watches it, and however fast.
 
 mod frame;
+mod keep;
 mod pace;
 mod runner;
 mod script;

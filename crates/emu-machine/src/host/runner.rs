@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use emu_core::timeline::{Divergence, Mark, SpinePoint, TimelineSettings};
 use emu_core::{Input, Output, Stop, Ticks, Timeline};
 
+use super::keep::Keeper;
 use super::script::Step;
 use super::{Command, Pacer, Script, SerialLink, Show};
 use crate::image::{Medium, open};
@@ -111,6 +112,7 @@ pub struct Runner {
     rests: bool,
     started: Instant,
     next_frame: Instant,
+    keeper: Keeper,
     shown_generation: Option<u64>,
     keys: VecDeque<Input>,
     key_wake: Ticks,
@@ -156,6 +158,7 @@ impl Runner {
             rests: false,
             started: now,
             next_frame: now,
+            keeper: Keeper::new(now),
             shown_generation: None,
             keys: VecDeque::new(),
             key_wake: Ticks(0),
@@ -193,6 +196,9 @@ impl Runner {
             self.release_keys();
             self.publish();
             self.write_recording();
+            if let Some(failure) = self.keeper.poll(&self.machine) {
+                self.warn(failure);
+            }
             if let Some(end) = self.end.take() {
                 self.publish_now();
                 self.finish_recording();

@@ -14,11 +14,13 @@ pub(super) struct Through {
     base: Base,
     sectors: u64,
     originals: BTreeMap<u64, Box<[u8; BLOCK]>>,
+    /// Whether something was written since the last flush.
+    dirty: bool,
 }
 
 impl Through {
     pub(super) fn new(base: Base, sectors: u64) -> Through {
-        Through { base, sectors, originals: BTreeMap::new() }
+        Through { base, sectors, originals: BTreeMap::new(), dirty: false }
     }
 
     fn block(&self, number: u64) -> Result<Box<[u8; BLOCK]>, BlockError> {
@@ -30,6 +32,7 @@ impl Through {
     /// Writes a whole block, cut where the medium ends.
     fn put_block(&mut self, number: u64, block: &[u8; BLOCK]) -> Result<(), BlockError> {
         let at = number * BLOCK as u64;
+        self.dirty = true;
         let left = (self.sectors * 512).saturating_sub(at).min(BLOCK as u64) as usize;
         self.base.write(at, &block[..left])
     }
@@ -57,11 +60,16 @@ impl BlockBackend for Through {
                 self.originals.insert(number, original);
             }
         }
+        self.dirty = true;
         self.base.write(offset, buf)
     }
 
     fn flush(&mut self) -> Result<(), BlockError> {
-        self.base.sync()
+        if self.dirty {
+            self.base.sync()?;
+            self.dirty = false;
+        }
+        Ok(())
     }
 
     fn save(&self, w: &mut StateWriter) {
