@@ -140,6 +140,14 @@ fn machine(dir: &TempDir) -> PathBuf {
     let mut image = Disk::open(&overlay, &options).unwrap();
     image.write(1_000_000, b"what the guest wrote").unwrap();
     image.flush().unwrap();
+    drop(image);
+    // A program that another test is just starting has the image's lock until it runs.
+    let read = Options { parents: Parents::Anywhere, ..Options::default() };
+    let free = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        Disk::open(&overlay, &read).is_ok()
+    });
+    assert!(free, "{overlay_text} is still in use");
     dir.file("box.emu/second.img", &vec![0x5A; 3 << 20]);
     dir.file("box.emu/a.img", &vec![0xF6; 1_474_560]);
     dir.file("box.emu/cd.iso", &vec![0x11; 40 * 2048]);
@@ -192,6 +200,11 @@ fn there_and_back(name: &str, to: &str, import: &str, kind: Kind, disks_read_onl
     assert!(said.contains("CPU: p6,+sse3 becomes the host's CPU"), "{said}");
     assert!(said.contains("floppy0: is not write-protected there"), "{said}");
     let was = load_files(&[dir.0.join("box.emu/machine.toml")]).unwrap();
+    if to == "vmx" {
+        // Where the machine has its CDs: behind its two disks, at the secondary channel.
+        let vmx = std::fs::read_to_string(dir.path("out.vmx/the _ _box_ ___1__.vmx")).unwrap();
+        assert!(vmx.contains("ide1:0.deviceType = \"cdrom-image\"") && vmx.contains("ide1:1.present"), "{vmx}");
+    }
     // The first disk is flat, and stands on its own.
     std::fs::rename(dir.0.join("box.emu"), dir.0.join("moved")).unwrap();
     good(&["vm", "import", &dir.path(import), "--output", &dir.path("back"), "--convert", "raw"]);

@@ -83,10 +83,15 @@ pub(super) fn install(b: &mut Bus, interrupts: &Interrupts, media: Media) {
     b.map_ports(ide, 0x376, 1, REGION_SECONDARY_CONTROL, 1);
 }
 
+/// The first CD's place among the four, behind so many disks: the secondary master if that is free.
+pub(crate) fn first_cd_place(disks: usize, cdroms: usize) -> usize {
+    if disks <= 2 && cdroms <= 2 { 2 } else { disks }
+}
+
 /// Disks from the primary master on; CDs after them, but from the secondary master on if that is free.
 fn ide_drives(b: &mut Bus, disks: Vec<Image>, cdroms: Vec<Option<Image>>) -> [[Option<Drive>; 2]; 2] {
     let mut places = [const { None }; 4];
-    let first_cd = if disks.len() <= 2 && cdroms.len() <= 2 { 2 } else { disks.len() };
+    let first_cd = first_cd_place(disks.len(), cdroms.len());
     for (i, disk) in disks.into_iter().enumerate().take(4) {
         places[i] = Some(Drive::disk(format!("EMU{:05}", i + 1), b.add_volume(disk.backend), None));
     }

@@ -6,3 +6,5 @@ mod kernel;
 mod memory;
 pub(crate) mod pc;
 mod rom;
+
+pub(crate) use drives::first_cd_place;

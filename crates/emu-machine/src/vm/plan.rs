@@ -407,9 +407,9 @@ fn size_text(bytes: u64) -> String {
 }
 
 fn origin(f: &Foreign) -> Origin {
-    let text = |p: &PathBuf| p.display().to_string();
-    let snapshot_disk =
-        |d: &super::SnapshotDisk| OriginDrive { place: d.place.clone(), image: Some(d.image.display().to_string()) };
+    // The same from wherever it is looked at.
+    let text = |p: &PathBuf| std::path::absolute(p).as_ref().unwrap_or(p).display().to_string();
+    let snapshot_disk = |d: &super::SnapshotDisk| OriginDrive { place: d.place.clone(), image: Some(text(&d.image)) };
     Origin {
         product: f.product.name().into(),
         file: text(&f.file),

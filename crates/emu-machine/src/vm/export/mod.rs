@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::own::{self, Own};
 use super::{DriveKind, Note, VmError};
+use crate::board::first_cd_place;
 use crate::image::ops::{self, Conversion, NewImage};
 use crate::image::{Disk, ImageSpec, Kind, Mode, Options};
 
@@ -171,7 +172,8 @@ fn drives(own: &Own) -> Result<Vec<ExportedDrive>, VmError> {
         list.push(ExportedDrive { kind, place: place as u32, spec, file: None });
     };
     c.disks.iter().enumerate().for_each(|(n, d)| add(DriveKind::Disk, n, Some(d.clone())));
-    c.cdroms.iter().enumerate().for_each(|(n, d)| add(DriveKind::Cd, c.disks.len() + n, d.clone()));
+    let first_cd = first_cd_place(c.disks.len(), c.cdroms.len());
+    c.cdroms.iter().enumerate().for_each(|(n, d)| add(DriveKind::Cd, first_cd + n, d.clone()));
     c.floppies.iter().enumerate().for_each(|(n, d)| add(DriveKind::Floppy, n, d.clone()));
     for spec in list.iter().filter_map(|d| d.spec.as_ref()) {
         if !spec.path.exists() {
