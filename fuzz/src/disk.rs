@@ -130,9 +130,17 @@ pub fn seeds(kind: Kind) -> std::io::Result<Vec<Vec<u8>>> {
     let folder = std::env::temp_dir().join(format!("emu-fuzz-{}-{kind}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let made = make_seeds(kind, &folder).map_err(std::io::Error::other);
-    let seeds = made.and_then(|names| names.iter().map(|n| std::fs::read(folder.join(n))).collect());
+    let seeds: std::io::Result<Vec<Vec<u8>>> =
+        made.and_then(|names| names.iter().map(|n| std::fs::read(folder.join(n))).collect());
     std::fs::remove_dir_all(&folder)?;
-    seeds
+    let mut seeds = seeds?;
+    if kind == Kind::Vmdk {
+        // Once found: a directory that ends far behind the file.
+        let mut delta = seeds[seeds.len() - 1].clone();
+        delta[24..28].copy_from_slice(&0x0909_0909_u32.to_le_bytes());
+        seeds.push(delta);
+    }
+    Ok(seeds)
 }
 
 fn make_seeds(kind: Kind, folder: &Path) -> Result<Vec<String>, ImageError> {

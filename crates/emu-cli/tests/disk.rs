@@ -146,6 +146,16 @@ fn sizes_change() {
         assert_eq!(json(&["compare", &dir.path("d.img"), &image])["equal"], true);
     }
     assert!(fails(3, &["resize", &dir.path("c.vmdk"), "1G", "--shrink"]).contains("not made smaller"));
+    // Large ones, of every format.
+    for name in ["l.img", "l.qcow2", "l.vmdk", "l.vhdx", "l.vdi"] {
+        let image = dir.path(name);
+        ok(&["create", "-q", &image, "3T"]);
+        assert_eq!(json(&["info", &image])["virtual-size"], 3_u64 << 40, "{name}");
+        // A VMDK has all of its 50 million entries from the start: a check takes seconds.
+        assert!(name == "l.vmdk" || [Some(0), Some(6)].contains(&emu(&["check", &image]).status.code()), "{name}");
+    }
+    assert!(fails(3, &["create", &dir.path("m.vmdk"), "65T"]).contains("at most 64 TiB"));
+    assert!(fails(3, &["create", &dir.path("m.vmdk"), "3T", "-o", "subformat=vmfsSparse"]).contains("at most 2 TiB"));
     let image = dir.path("e.vdi");
     ok(&["create", "-q", &image, "64M"]);
     assert!(fails(2, &["convert", &image, &dir.path("d.vdi"), "--size", "1M"]).contains("nothing is cut off"));

@@ -444,6 +444,22 @@ fn parents_that_are_missing_changed_or_in_rings() {
     }
 }
 
+/// Found by fuzzing: the first grain would go where an ESX extent's directory of absurd size ends, and the file would become
+/// that long.
+#[test]
+fn an_extent_does_not_begin_far_behind_its_file() {
+    for (options, extent, at) in [("subformat=vmfsSparse", "a-delta.vmdk", 24), ("", "a.vmdk", 64)] {
+        let mut shelf = Shelf::default();
+        shelf.make("a.vmdk", &with(Kind::Vmdk, options), None);
+        let file = shelf.0.iter().find(|m| m.path() == Path::new(extent)).expect("its extent");
+        file.write_at(at, &0x0909_0909_u32.to_le_bytes()).unwrap();
+        let before = file.len();
+        let error = shelf.try_open("a.vmdk", true).unwrap_err().to_string();
+        assert!(error.contains(extent) && error.contains("far behind its end"), "{error}");
+        assert_eq!(file.len(), before);
+    }
+}
+
 #[test]
 fn diskettes_and_cds_that_end_too_early() {
     if !within_limits("diskettes_and_cds_that_end_too_early") {

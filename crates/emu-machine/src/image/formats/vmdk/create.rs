@@ -21,6 +21,8 @@ pub(crate) const SUBFORMATS: [&str; 7] = [
 ];
 /// Sectors of a part: as many as VMware's own parts have.
 pub(crate) const PART: u64 = 4_192_256 * SECTOR;
+/// The largest disk that the reader takes.
+const LARGEST: u64 = 64 << 40;
 const GRAIN: u64 = 65536;
 const ENTRIES: u64 = 512;
 /// Sectors of the room for an embedded descriptor.
@@ -63,16 +65,17 @@ pub(super) fn hosted_header(capacity: u64, flags: u32, overhead: u64) -> [u8; 51
 /// Writes the descriptor and all extents.
 pub(crate) fn create(path: &Path, c: &Create, maker: &mut Maker) -> Result<()> {
     let no_way = |why: &str| ImageError::NoWay { path: path.to_owned(), why: why.to_owned().into() };
-    if c.size == 0
-        || !c.size.is_multiple_of(SECTOR)
-        || c.part == 0
-        || !c.part.is_multiple_of(GRAIN)
-        || c.size.div_ceil(c.part) > 999
-    {
-        return Err(no_way("a VMDK disk has whole sectors, in at most 999 parts of whole grains"));
-    }
     let split = c.subformat.starts_with("twoGb");
+    let parts = || c.part > 0 && c.part.is_multiple_of(GRAIN) && c.size.div_ceil(c.part) <= 999;
+    if c.size == 0 || !c.size.is_multiple_of(SECTOR) || split && !parts() {
+        return Err(no_way(
+            "a VMDK disk has whole sectors; a split one at most 999 parts of whole grains (extent_size)",
+        ));
+    }
     let flat = matches!(c.subformat, "monolithicFlat" | "twoGbMaxExtentFlat" | "vmfs");
+    if c.size > LARGEST {
+        return Err(no_way("a VMDK disk holds at most 64 TiB"));
+    }
     if c.parent.is_some() && (flat || c.subformat == "streamOptimized") {
         return Err(no_way(
             "only sparse images have parents: subformat=monolithicSparse, twoGbMaxExtentSparse, vmfsSparse",

@@ -17,6 +17,9 @@ pub(super) const MARKERS: u32 = 1 << 17;
 /// Bits of the map of grains that a check makes, at most: 32 MiB.
 const MOST_BITS: u64 = 1 << 28;
 
+/// Bytes that a file may lack before its first grain.
+const LARGEST_GAP: u64 = 16 << 20;
+
 /// A sparse extent; its bytes are in one of the image's stores.
 pub(super) struct Sparse {
     /// The number of its store.
@@ -125,8 +128,9 @@ impl Sparse {
         if !self.entries.is_power_of_two() || !(128..=4096).contains(&self.entries) {
             return bad(44, format!("grain tables of {} entries", self.entries));
         }
-        if self.overhead > 1 << 50 {
-            return bad(64, format!("its grains begin at {:#x}", self.overhead));
+        // A new file may still lack the room before its first grain; much more would make it grow for nothing.
+        if self.overhead > store.len() + LARGEST_GAP {
+            return bad(64, format!("its grains begin at {:#x}, far behind its end", self.overhead));
         }
         for at in core::iter::once(self.directory).chain(self.redundant) {
             let end = at.checked_add(self.tables() * 4);
