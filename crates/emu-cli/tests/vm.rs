@@ -137,6 +137,24 @@ fn raw_disks_are_not_asked_what_they_are() {
     }
 }
 
+/// What a description names beside its disks is found from wherever the description was named.
+#[test]
+fn a_description_may_be_named_from_its_folder() {
+    let dir = TempDir::new("relative");
+    dir.file("start.sh", b"qemu-system-i386 -m 16 -kernel vmlinuz -initrd ./initrd -append 'a b' -serial file:log\n");
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_emu"))
+        .args(["vm", "import", "start.sh", "-o", "made"])
+        .current_dir(&dir.0)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let config = emu_machine::config::load_files(&[dir.0.join("made/machine.toml")]).unwrap();
+    let kernel = config.kernel.unwrap();
+    let home = std::path::absolute(&dir.0).unwrap();
+    assert_eq!((kernel.image, kernel.initrd), (home.join("vmlinuz"), Some(home.join("initrd"))));
+    assert_eq!(config.serials, [emu_machine::config::SerialTarget::File(home.join("log"))]);
+}
+
 #[test]
 fn mistakes_are_one_clear_line_and_leave_nothing() {
     let dir = TempDir::new("mistakes");

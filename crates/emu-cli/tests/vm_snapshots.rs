@@ -95,12 +95,46 @@ fn vmware_workstation() {
     vmware("snap-ws", |dir, raw, image, parent| by_emu(dir, raw, image, parent, &[]));
 }
 
+/// Rewrites the descriptor of a VMDK that emu made as the product writes it. Its ids and extents stay; `hint` is how it
+/// names its parent.
+fn in_the_products_words(dir: &TempDir, image: &str, hint: Option<&str>) {
+    let path = dir.path(image);
+    let ours = std::fs::read_to_string(&path).unwrap();
+    let of = |key: &str| ours.lines().find(|l| l.starts_with(key)).expect("a line of the descriptor");
+    let extents: Vec<&str> = ours.lines().filter(|l| l.starts_with("RW ")).collect();
+    let hint = hint.map_or(String::new(), |h| format!("parentFileNameHint=\"{h}\"\n"));
+    let text = format!(
+        "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\n{}\n{}\nisNativeSnapshot=\"no\"\n{}\n{hint}# Extent description\n\
+         {}\n\n# The Disk Data Base \n#DDB\n\nddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"8\"\n\
+         ddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\n\
+         ddb.longContentID = \"7e0d6ce5aabbccddeeff0011{}\"\nddb.toolsVersion = \"0\"\n\
+         ddb.uuid = \"60 00 C2 9a aa bb cc dd-ee ff 00 11 22 33 44 55\"\nddb.virtualHWVersion = \"19\"\n",
+        of("CID="),
+        of("parentCID="),
+        of("createType="),
+        extents.join("\n"),
+        of("CID=").trim_start_matches("CID="),
+    );
+    std::fs::write(&path, text).unwrap();
+}
+
+/// Workstation's, each disk in split files with a descriptor beside them that names its parent by a path of its host.
+#[test]
+fn vmware_workstation_split() {
+    vmware("snap-split", |dir, raw, image, parent| {
+        by_emu(dir, raw, image, parent, &["-o", "subformat=twoGbMaxExtentSparse"]);
+        let hint = parent.map(|p| format!(r"C:\Users\me\Documents\Virtual Machines\FreeDOS\{p}"));
+        in_the_products_words(dir, image, hint.as_deref());
+    });
+}
+
 /// ESX's: a flat base, and deltas with descriptors of their own.
 #[test]
 fn vmware_esx() {
     vmware("snap-esx", |dir, raw, image, parent| {
         let form = if parent.is_some() { "subformat=vmfsSparse" } else { "subformat=vmfs" };
         by_emu(dir, raw, image, parent, &["-o", form]);
+        in_the_products_words(dir, image, parent);
     });
 }
 

@@ -6,7 +6,7 @@ use roxmltree::Node;
 
 use super::foreign::{Drive, DriveKind, Firmware, Foreign, Kernel, Network, Product, mac_address};
 use super::xml::{at, attribute, child, children, text};
-use super::{VmError, xml};
+use super::{VmError, qemu, xml};
 use crate::image::Kind;
 
 /// Reads the domain at `root`.
@@ -18,6 +18,12 @@ pub(super) fn read(path: &Path, root: Node<'_, '_>) -> Result<Foreign, VmError> 
     m.uuid = text(root, &["uuid"]).map(str::to_owned);
     m.memory = child(root, "memory").map(|n| memory(path, n)).transpose()?;
     m.cpus = text(root, &["vcpu"]).and_then(|t| t.parse().ok()).unwrap_or(1);
+    // host-passthrough and host-model name none that counts.
+    if let Some(model) =
+        child(root, "cpu").filter(|c| attribute(*c, "mode") == Some("custom")).and_then(|c| text(c, &["model"]))
+    {
+        qemu::cpu(&mut m, "cpu", model);
+    }
     if let Some(os) = child(root, "os") {
         system(os, &mut m);
     }
@@ -159,7 +165,7 @@ mod tests {
     const DOMAIN: &str = r"<domain type='kvm' id='1'>
   <name>deb12</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
   <memory unit='KiB'>1048576</memory><currentMemory unit='KiB'>1048576</currentMemory>
-  <vcpu placement='static'>2</vcpu>
+  <vcpu placement='static'>2</vcpu><cpu mode='custom' match='exact'><model fallback='allow'>Westmere</model></cpu>
   <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type><boot dev='cdrom'/><boot dev='hd'/></os>
   <devices>
     <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/var/lib/libvirt/images/deb.qcow2'/>
@@ -177,6 +183,7 @@ mod tests {
         assert!(is_domain(doc.root_element()));
         let m = read(Path::new("/x/d.xml"), doc.root_element()).unwrap();
         assert_eq!((m.name.as_str(), m.memory, m.cpus, m.boot.as_str()), ("deb12", Some(1 << 30), 2, "dc"));
+        assert_eq!(m.cpu.as_deref(), Some("x86-64-v2"));
         let places: Vec<_> = m.drives.iter().map(|d| (d.place(), d.image.is_some())).collect();
         assert_eq!(places, [("virtio0:0".into(), true), ("ide1:0".into(), false), ("scsi0:1".into(), false)]);
         assert!(m.drives[1].read_only);
@@ -184,7 +191,7 @@ mod tests {
         assert_eq!(m.drives[2].format, Some(Kind::Raw));
         assert_eq!(m.serials, ["tcp:127.0.0.1:4555,server"]);
         assert_eq!(m.networks[0].connection, "network default");
-        assert!(m.notes[0].text.contains("copy it to one"));
+        assert!(m.notes.iter().any(|n| n.text.contains("copy it to one")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The emu machine that comes closest to another product's, and what that leaves out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -356,13 +356,13 @@ impl Plan {
             memory: size_text(self.memory),
             seed: f.settings.get("seed").and_then(|s| s.parse().ok()),
             ticks_per_second: f.settings.get("ticks-per-second").and_then(|t| t.parse().ok()),
-            bios: if let Firmware::File(path) = &f.firmware { Some(path.display().to_string()) } else { None },
+            bios: if let Firmware::File(path) = &f.firmware { Some(absolute(path)) } else { None },
             rtc: f.rtc.clone(),
             boot: f.boot.clone(),
             serial: self.serials.clone(),
             kernel: f.kernel.as_ref().map(|k| KernelTable {
-                image: k.image.display().to_string(),
-                initrd: k.initrd.as_ref().map(|i| i.display().to_string()),
+                image: absolute(&k.image),
+                initrd: k.initrd.as_ref().map(|i| absolute(i)),
                 append: k.append.clone(),
             }),
             floppy: of(DriveKind::Floppy),
@@ -375,6 +375,11 @@ impl Plan {
         let head = comment(&format!("Made from {} by emu vm import.", f.file.display()));
         format!("{head}{notes}\n{text}")
     }
+}
+
+/// A path that is the same from wherever the machine is started.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }
 
 /// A line that is nothing but a comment, whatever a description's words are.
@@ -407,8 +412,7 @@ fn size_text(bytes: u64) -> String {
 }
 
 fn origin(f: &Foreign) -> Origin {
-    // The same from wherever it is looked at.
-    let text = |p: &PathBuf| std::path::absolute(p).as_ref().unwrap_or(p).display().to_string();
+    let text = |p: &PathBuf| absolute(p);
     let snapshot_disk = |d: &super::SnapshotDisk| OriginDrive { place: d.place.clone(), image: Some(text(&d.image)) };
     Origin {
         product: f.product.name().into(),
@@ -444,7 +448,6 @@ mod tests {
     use super::*;
     use crate::config::load_text;
     use crate::vm::foreign::{Network, Product, Snapshot};
-    use std::path::Path;
 
     fn machine() -> Foreign {
         let mut f = Foreign::new(Product::VMware, Path::new("/x/a.vmx"));

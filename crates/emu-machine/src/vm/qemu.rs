@@ -145,7 +145,7 @@ fn take_option(path: &Path, m: &mut Foreign, option: &str, value: &str) -> Resul
             let list = properties(value, "cpus");
             m.cpus = get(&list, "cpus").and_then(|n| n.parse().ok()).unwrap_or(1);
         }
-        "cpu" => cpu(m, value),
+        "cpu" => cpu(m, "-cpu", value),
         "name" => m.name = get(&properties(value, "guest"), "guest").unwrap_or(value).into(),
         "uuid" => m.uuid = Some(value.into()),
         "bios" => m.firmware = Firmware::File(m.resolve(value)),
@@ -197,7 +197,8 @@ fn machine(m: &mut Foreign, value: &str) {
     }
 }
 
-fn cpu(m: &mut Foreign, value: &str) {
+/// Takes the CPU model that `about` names, in QEMU's words.
+pub(super) fn cpu(m: &mut Foreign, about: &str, value: &str) {
     let name = value.split(',').next().unwrap_or(value);
     let ours = match name.to_lowercase().as_str() {
         "486" => "80486",
@@ -207,13 +208,13 @@ fn cpu(m: &mut Foreign, value: &str) {
         "nehalem" | "westmere" | "penryn" | "sandybridge" | "x86-64-v2-aes" => "x86-64-v2",
         "max" | "host" | "haswell" | "broadwell" | "skylake-client" | "skylake-server" | "epyc" => "x86-64-v3",
         _ => {
-            m.note("-cpu", format!("{name} has no counterpart: the default CPU is used"));
+            m.note(about, format!("{name} has no counterpart: the default CPU is used"));
             return;
         }
     };
     m.cpu = Some(ours.into());
     if !name.eq_ignore_ascii_case(ours) && name != "486" {
-        m.note("-cpu", format!("{name} becomes {ours}"));
+        m.note(about, format!("{name} becomes {ours}"));
     }
 }
 
