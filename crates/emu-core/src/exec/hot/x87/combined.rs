@@ -47,10 +47,18 @@ pub(super) trait Value {
     /// Slots that they take, and where the last one is.
     const SLOTS: usize;
     /// The number, if `leave` has not been called yet.
-    fn value(fpu: &Fpu, op: OpRef) -> Option<Rounded>;
+    fn value(sys: &mut System, op: OpRef) -> Option<Rounded>;
     /// What else they do; ST(0) is still to be replaced.
     #[inline(always)]
     fn leave(_: &mut Fpu, _: OpRef) {}
+    /// Notes the last memory operand.
+    #[inline(always)]
+    fn note(_: &mut System, _: OpRef) {}
+    /// What the last one tells of itself.
+    #[inline(always)]
+    fn fields(op: OpRef) -> u64 {
+        op.step(Self::SLOTS - 1).fields()
+    }
 }
 
 /// A [`Value`] that stays in ST(0).
@@ -60,14 +68,15 @@ impl<V: Value> Attempt for Kept<V> {
     const SLOTS: usize = V::SLOTS;
     #[inline(always)]
     fn attempt(sys: &mut System, op: OpRef) -> Option<bool> {
-        let fpu = &mut sys.cpu.fpu;
-        if !fpu.computes::<false>() {
+        if !sys.cpu.fpu.computes::<false>() {
             return None;
         }
-        let out = V::value(fpu, op)?;
+        let out = V::value(sys, op)?;
+        V::note(sys, op);
+        let fpu = &mut sys.cpu.fpu;
         V::leave(fpu, op);
         fpu.put(op.place_a(), out.value);
-        fpu.passed_rounding(op.step(V::SLOTS - 1).fields(), out.inexact, out.up);
+        fpu.passed_rounding(V::fields(op), out.inexact, out.up);
         Some(true)
     }
     #[cold]
@@ -86,7 +95,8 @@ macro_rules! values {
             type First = $first;
             const SLOTS: usize = $slots;
             #[inline(always)]
-            fn value($fpu: &Fpu, $op: OpRef) -> Option<Rounded> {
+            fn value(sys: &mut System, $op: OpRef) -> Option<Rounded> {
+                let $fpu = &sys.cpu.fpu;
                 $value
             }
             $(#[inline(always)]
@@ -194,8 +204,54 @@ impl<O: Quick + Operation, R: Real, A: Addr> Value for Present<O, R, A> {
     type First = WithMemory<O, R, A, false>;
     const SLOTS: usize = 0;
     #[inline(always)]
-    fn value(fpu: &Fpu, op: OpRef) -> Option<Rounded> {
-        Some(Rounded { value: fpu.num(op.place_a()), inexact: 0, up: false })
+    fn value(sys: &mut System, op: OpRef) -> Option<Rounded> {
+        Some(Rounded { value: sys.cpu.fpu.num(op.place_a()), inexact: 0, up: false })
+    }
+}
+
+/// What the op at `op` has in memory.
+#[inline(always)]
+fn operand<R: Real, A: Addr>(sys: &mut System, op: OpRef) -> Option<Num> {
+    let from = A::lin(sys, op, R::Bits::SIZE, false)?;
+    R::widen(sys.tlb.read::<R::Bits>(from)?.to_u64())
+}
+
+/// A load, and an operation of it and a register.
+pub(super) struct LoadOp<O, R, A>(PhantomData<(O, R, A)>);
+
+impl<O: Quick + Operation, R: Real, A: Addr> Value for LoadOp<O, R, A> {
+    type First = LoadReal<R, A>;
+    const SLOTS: usize = 3;
+    #[inline(always)]
+    fn value(sys: &mut System, op: OpRef) -> Option<Rounded> {
+        let loaded = operand::<R, A>(sys, op)?;
+        operate::<O>(&sys.cpu.fpu, loaded, op.step(2))
+    }
+    #[inline(always)]
+    fn note(sys: &mut System, op: OpRef) {
+        note_operand::<A>(sys, op);
+    }
+}
+
+/// A load, and an operation of it and memory.
+pub(super) struct LoadMemoryOp<O, R, A>(PhantomData<(O, R, A)>);
+
+impl<O: Quick + Operation, R: Real, A: Addr> Value for LoadMemoryOp<O, R, A> {
+    type First = LoadReal<R, A>;
+    const SLOTS: usize = 4;
+    #[inline(always)]
+    fn value(sys: &mut System, op: OpRef) -> Option<Rounded> {
+        let loaded = operand::<R, A>(sys, op)?;
+        let other = operand::<R, A>(sys, op.step(2))?;
+        O::quick::<false>(loaded, other)
+    }
+    #[inline(always)]
+    fn note(sys: &mut System, op: OpRef) {
+        note_operand::<A>(sys, op.step(2));
+    }
+    #[inline(always)]
+    fn fields(op: OpRef) -> u64 {
+        op.step(2).wide(1)
     }
 }
 
@@ -212,10 +268,9 @@ impl<V: Value, O: Quick + Operation, R: Real, A: Addr> Attempt for Stored<V, O, 
             return None;
         }
         let (load, store) = (op.step(V::SLOTS), op.step(V::SLOTS + 2));
-        let value = V::value(&sys.cpu.fpu, op)?;
-        let from = A::lin(sys, load, R::Bits::SIZE, false)?;
-        let b = R::widen(sys.tlb.read::<R::Bits>(from)?.to_u64())?;
-        let out = O::quick::<false>(value.value, b)?;
+        let value = V::value(sys, op)?;
+        let other = operand::<R, A>(sys, load)?;
+        let out = O::quick::<false>(value.value, other)?;
         let narrow = R::narrow(out.value)?;
         let to = A::lin(sys, store, R::Bits::SIZE, true)?;
         // Others would note theirs before, as it was read.

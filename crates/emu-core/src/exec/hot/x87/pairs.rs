@@ -8,7 +8,7 @@ use super::super::fusions::{Fusions, three, two};
 use super::super::jumps::{Ip, Ip32, Ip64, JumpIf};
 use super::super::step::one;
 use super::combined::*;
-use super::full::{FstpSti, Operation};
+use super::full::{FstpSti, LoadOne, LoadZero, Operation};
 use super::quick::*;
 use super::region::{begin, begin_with};
 use crate::fpu::arith::{Add, Mul, Sub, SubR};
@@ -35,6 +35,8 @@ pub(in super::super) fn pairs(all: &mut Fusions) {
     begins::<Exch>(all);
     begins::<Push>(all);
     begins::<FstpSt0>(all);
+    begins::<Simple<One, LoadOne>>(all);
+    begins::<Simple<Zero, LoadZero>>(all);
     joins::<Exch, AddItself, Kept<ExchAddItself>>(all);
     operation::<Add>(all);
     operation::<Sub>(all);
@@ -75,7 +77,7 @@ fn operation<O: Quick + Operation>(all: &mut Fusions) {
 
 fn memory<R: Real, A: Addr>(all: &mut Fusions) {
     rows!(all;
-        Load<R, A> => [Load<R, A>, Store<R, A>, Exch, To0<Mul>];
+        Load<R, A> => [Load<R, A>, Store<R, A>, Exch];
         Store<R, A> => [Load<R, A>, Exch, To0<Mul>];
         To0<Mul> => [Load<R, A>];
         To0<Add> => [Store<R, A>];
@@ -83,11 +85,17 @@ fn memory<R: Real, A: Addr>(all: &mut Fusions) {
         Push => [Memory<Mul, R, A>];
     );
     begins::<Load<R, A>>(all);
+    begins::<LoadInteger<u32, A>>(all);
     begins::<Store<R, A>>(all);
     stored::<Add, R, A>(all);
     stored::<Sub, R, A>(all);
     stored::<SubR, R, A>(all);
     stored::<Mul, R, A>(all);
+    loaded::<Add, R, A>(all);
+    loaded::<Sub, R, A>(all);
+    loaded::<SubR, R, A>(all);
+    loaded::<Mul, R, A>(all);
+    products::<Kept<LoadOp<Mul, R, A>>, LoadOp<Mul, R, A>, R, A>(all);
     products::<Kept<PushOpOp<Mul, Mul>>, PushOpOp<Mul, Mul>, R, A>(all);
     products::<Kept<ExchOpOp<Mul, Mul>>, ExchOpOp<Mul, Mul>, R, A>(all);
     products::<Kept<OpOp<Mul, Mul>>, OpOp<Mul, Mul>, R, A>(all);
@@ -100,6 +108,11 @@ fn memory<R: Real, A: Addr>(all: &mut Fusions) {
 fn stored<O: Quick + Operation, R: Real, A: Addr>(all: &mut Fusions) {
     joins::<Memory<O, R, A>, Store<R, A>, MemoryOpStore<O, R, A>>(all);
     begins::<Memory<O, R, A>>(all);
+}
+
+fn loaded<O: Quick + Operation, R: Real, A: Addr>(all: &mut Fusions) {
+    joins::<Load<R, A>, To0<O>, Kept<LoadOp<O, R, A>>>(all);
+    joins::<Load<R, A>, Memory<O, R, A>, Kept<LoadMemoryOp<O, R, A>>>(all);
 }
 
 /// Sums of products and memory that go back there.

@@ -4,7 +4,7 @@ use super::quick::Attempt;
 use crate::System;
 use crate::cpu::bits::{CR0_EM, CR0_TS};
 use crate::cpu::seg;
-use crate::engine::{Builder, Handler, OpRef, Seen, next};
+use crate::engine::{Builder, Handler, OpRef, Seen, goto, next};
 use crate::fpu::last;
 use crate::fpu::lazy::fields;
 
@@ -106,6 +106,7 @@ pub(super) fn follow(b: &mut Builder<'_>, effect: Effect, lowered: impl FnOnce(&
         b.x87 = Region { slot, start: top, top, possible: true, ..Region::default() };
         b.op(begin, [0; 4], 0);
         b.seen();
+        b.seen();
     }
     b.x87.demand(used, empty);
     let Region { slot, start, needs_used, needs_empty, possible, .. } = b.x87;
@@ -118,8 +119,11 @@ pub(super) fn follow(b: &mut Builder<'_>, effect: Effect, lowered: impl FnOnce(&
     b.x87_op(run, fields, imm, wide);
 }
 
-/// The op that begins a region: ST(0) is to be at place `a`, and of the places in `c` exactly those in `b` in use. It
-/// remembers how it found the unit.
+/// Slots of the op that begins a region, with what it remembers: how it found the unit the last times. Two, as a loop is
+/// entered and gone around.
+const SLOTS: usize = 3;
+
+/// The op that begins a region: ST(0) is to be at place `a`, and of the places in `c` exactly those in `b` in use.
 #[inline(never)]
 pub(super) fn begin(sys: &mut System, op: OpRef) {
     let usable = sys.cpu.cr0 & (CR0_EM | CR0_TS) == 0;
@@ -128,10 +132,12 @@ pub(super) fn begin(sys: &mut System, op: OpRef) {
     if !sys.cpu.fpu.begin_region(op.a() as u8, op.b() as u8, op.c() as u8, usable, base, fcs) {
         return begin_elsewhere(sys, op);
     }
-    if pending != 0 && sys.cpu.fpu.is_quick() {
+    let last = op.seen(1);
+    if pending != 0 && (pending, used) != (last.pending, last.used) && sys.cpu.fpu.is_quick() {
+        op.step(2).set_seen(last);
         op.step(1).set_seen(Seen { pending, used, after });
     }
-    next!(sys, op, 2)
+    next!(sys, op, SLOTS)
 }
 
 #[cold]
@@ -141,20 +147,33 @@ fn begin_elsewhere(sys: &mut System, op: OpRef) {
     begin(sys, op);
 }
 
-/// Begins a region and does its first instruction. In a loop, the unit is as it was when the region began last: only
+/// Begins a region and does its first instruction. In a loop, the unit is as it was when the region began before: only
 /// what the pointers need is kept. Until the instruction is done, nothing has changed.
 pub(super) fn begin_with<X: Attempt>(sys: &mut System, op: OpRef) {
     let seen = op.seen(1);
     if !sys.cpu.fpu.is_again(seen.pending, seen.used) {
-        return begin(sys, op);
+        return recall(sys, op);
     }
-    match X::attempt(sys, op.step(2)) {
+    match X::attempt(sys, op.step(SLOTS)) {
         Some(true) => {
             let (base, fcs) = (sys.cpu.rip, sys.cpu.seg[seg::CS].sel);
             sys.cpu.fpu.began_again(seen.after, base, fcs);
-            next!(sys, op, 2 + X::SLOTS)
+            next!(sys, op, SLOTS + X::SLOTS)
         }
         Some(false) => {}
         None => begin(sys, op),
     }
+}
+
+/// Begins a region that found the unit in another way last time. As the time before, perhaps.
+#[cold]
+#[inline(never)]
+fn recall(sys: &mut System, op: OpRef) {
+    let (last, before) = (op.seen(1), op.seen(2));
+    if !sys.cpu.fpu.is_again(before.pending, before.used) {
+        return begin(sys, op);
+    }
+    op.step(1).set_seen(before);
+    op.step(2).set_seen(last);
+    goto!(sys, op)
 }
