@@ -4,14 +4,14 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction, OpKind};
 
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
-use super::op::{Edge, Enters, Handler, Landing, Op, OpRef, REGISTERS, Seen, Slot, Wide};
+use super::op::{Edge, Enters, Guess, Handler, Landing, Op, OpRef, REGISTERS, Seen, Slot, Wide};
 use super::{ColdInsn, NONE, chain, front, polls};
 use crate::System;
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Model, Outcome, seg};
 use crate::exec::hot::Quiet;
 use crate::exec::{self, Exec};
-use crate::mem::{PAGE_SIZE, Target};
+use crate::mem::{LinearPage, PAGE_SIZE, Target};
 use crate::profile::Event;
 use crate::system::Access;
 
@@ -208,6 +208,11 @@ impl<'a> Builder<'a> {
     /// Appends 64 bits of operand for the op before.
     pub(crate) fn wide(&mut self, value: u64) {
         self.slots.push(Slot { wide: Wide { value } });
+    }
+
+    /// Appends a guess for the op before.
+    pub(crate) fn guess(&mut self) {
+        self.slots.push(Slot { guess: Guess { page: LinearPage::UNKNOWN, strays: 0 } });
     }
 
     /// Appends an edge to the instruction `delta` bytes from the block's start; it takes two slots. It can be linked if it

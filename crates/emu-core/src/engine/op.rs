@@ -13,6 +13,7 @@
 use core::cell::UnsafeCell;
 
 use crate::System;
+use crate::mem::LinearPage;
 
 /// Runs one op, and with it the rest of the chain.
 pub(crate) type Handler = fn(&mut System, OpRef);
@@ -100,6 +101,14 @@ pub(crate) struct Landing {
     pub(crate) to: OpRef,
 }
 
+/// The page that a step along a chain came to last (see [`crate::exec::hot`]'s `follow`), and how often it was another one.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct Guess {
+    pub(crate) page: LinearPage,
+    pub(crate) strays: u32,
+}
+
 /// What a slot of the arena holds.
 #[repr(C)]
 pub(crate) union Slot {
@@ -108,6 +117,7 @@ pub(crate) union Slot {
     pub(crate) landing: Landing,
     pub(crate) wide: Wide,
     pub(crate) seen: Seen,
+    pub(crate) guess: Guess,
     #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
     halves: [u64; 2],
 }
@@ -221,6 +231,17 @@ impl OpRef {
     pub(crate) fn wide(self, n: usize) -> u64 {
         // SAFETY: the handler's own data slot (module invariant).
         unsafe { (*(*self.0.add(n)).get()).wide.value }
+    }
+    /// The guess in slot `n` behind this op.
+    #[inline(always)]
+    pub(crate) fn guess(self, n: usize) -> Guess {
+        // SAFETY: the handler's own data slot (module invariant).
+        unsafe { (*(*self.0.add(n)).get()).guess }
+    }
+    /// Replaces the guess in slot `n` behind this op.
+    pub(crate) fn set_guess(self, n: usize, guess: Guess) {
+        // SAFETY: as for `set_run`; only called by handlers that have one.
+        unsafe { (*(*self.0.add(n)).get()).guess = guess }
     }
     /// The op `n` slots on, in the same block.
     #[inline(always)]

@@ -9,6 +9,7 @@ mod track;
 pub use layout::Target;
 pub use phys::PhysMem;
 pub(crate) use phys::{CODE_GRANULE, granule_mask};
+pub(crate) use ram::LinearPage;
 pub use ram::{HostPage, Scalar};
 pub(crate) use tlb::{Tlb, Writable};
 pub(crate) use track::page_hash;

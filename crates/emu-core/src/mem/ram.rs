@@ -186,12 +186,14 @@ impl HostPage {
 }
 
 /// A page of the pool, less the linear address that it has: the host address of a byte is the sum of the two.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinearPage(*mut u8);
 
 impl LinearPage {
     /// Leads nowhere: for entries that never match.
     pub(crate) const NONE: LinearPage = LinearPage(core::ptr::null_mut());
+    /// Another one, which is not that of any page: those are aligned.
+    pub(crate) const UNKNOWN: LinearPage = LinearPage(core::ptr::without_provenance_mut(1));
 
     /// Reads at linear address `lin`. The caller has checked that the whole access lies in the page.
     #[inline(always)]

@@ -118,6 +118,13 @@ impl Tlb {
         if tag_of::<T>(lin) == e.read { Some(e.page.read(lin)) } else { None }
     }
 
+    /// The page of an access that reads at `lin`, if it is here.
+    #[inline(always)]
+    pub(crate) fn readable<T: Scalar>(&self, lin: u64) -> Option<LinearPage> {
+        let e = &self.entries[slot_of(lin)];
+        if tag_of::<T>(lin) == e.read { Some(e.page) } else { None }
+    }
+
     /// Writes if the page is here and may be written without further notice.
     #[inline(always)]
     pub(crate) fn write<T: Scalar>(&self, lin: u64, v: T) -> bool {

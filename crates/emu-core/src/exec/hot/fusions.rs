@@ -10,6 +10,7 @@
 
 use super::addr::{A16, A32B, A32F, A64, A64B, Addr};
 use super::alu::*;
+use super::follow::Follow;
 use super::fused::{self, OfImmediate, OfRegisters};
 use super::jumps::{Ip, Ip16, Ip32, Ip64, JumpIf};
 use super::moves;
@@ -61,6 +62,7 @@ type M<W> = moves::RegReg<W>;
 type I<W> = moves::RegImm<W>;
 type L<W, A> = Load<moves::RegMem<W>, A>;
 type S<W, A> = Store<moves::MemReg<W>, A>;
+type F<W, A> = Follow<W, A>;
 type Z8<A> = Load<moves::ZeroMem<Low8>, A>;
 type Lea<W, A> = moves::Address<W, A>;
 type Rr<O, W> = RegReg<O, W>;
@@ -95,6 +97,9 @@ impl Fusions {
         all.stack::<P16S16>();
         all.stack::<P32S32F>();
         all.stack::<P64S64>();
+        all.chains::<u32, A32B, Ip32>();
+        all.chains::<u32, A64B, Ip64>();
+        all.chains::<u64, A64B, Ip64>();
         all.jumps::<u16, A16, Ip16>();
         all.jumps::<u32, A32B, Ip32>();
         all.jumps::<u32, A64B, Ip64>();
@@ -196,6 +201,20 @@ impl Fusions {
         );
         self.triple::<L<W, A>, L<W, A>, L<W, A>>();
         self.triple::<L<W, A>, Rr<Add, W>, L<W, A>>();
+    }
+
+    /// Steps along lists, with what is done at each element and the look for the end.
+    fn chains<W: Width, A: Addr, J: Ip>(&mut self) {
+        rows!(self;
+            F<W, A> => [F<W, A>, L<W, A>, S<W, A>, M<W>];
+            L<W, A> => [F<W, A>];
+            M<W> => [F<W, A>];
+        );
+        ends!(self; [4 5];
+            F<W, A> => |CC| OfRegisters<CC, fused::Test, W, J>;
+            F<W, A> => |CC| OfRegisters<CC, fused::Cmp, W, J>;
+            F<W, A> => |CC| OfImmediate<CC, fused::Cmp, W, J>;
+        );
     }
 
     fn stack<P: PushWidth>(&mut self) {

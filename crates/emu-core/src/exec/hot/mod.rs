@@ -6,6 +6,7 @@
 mod addr;
 mod alu;
 pub(crate) mod control;
+mod follow;
 mod fused;
 mod fusions;
 mod io;

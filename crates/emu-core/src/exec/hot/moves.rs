@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind};
 
 use super::addr::{A32B, A32F, A64, A64B, A64R, Addr, Kind, MemoryOperand, step_by_addr};
+use super::follow;
 use super::step::{Load, Reader, Step, Store, Writer, one};
 use super::width::{Low8, Width, by_low_width_and_addr, by_width, by_width_and_addr, class, field};
 use crate::System;
@@ -28,13 +29,17 @@ macro_rules! step {
 }
 pub(super) use step;
 
-/// A reader of one slot.
+/// A reader of one slot, or as many as stand behind its width.
 macro_rules! reader {
     ($(#[$doc:meta])* $name:ident<$($t:ident),*>, $width:ty, |$sys:ident, $op:ident, $v:ident| $body:expr) => {
+        reader!($(#[$doc])* $name<$($t),*>, $width, 1, |$sys, $op, $v| $body);
+    };
+    ($(#[$doc:meta])* $name:ident<$($t:ident),*>, $width:ty, $slots:literal, |$sys:ident, $op:ident, $v:ident| $body:expr) => {
         $(#[$doc])*
         pub(super) struct $name<$($t),*>(PhantomData<($($t,)*)>);
         impl<$($t: Width),*> Reader for $name<$($t),*> {
             type Width = $width;
+            const SLOTS: usize = $slots;
             #[inline(always)]
             fn take($sys: &mut System, $op: OpRef, $v: u64) {
                 $body;
@@ -208,6 +213,9 @@ fn lower_mov(insn: &Instruction, b: &mut Builder<'_>) -> bool {
         }
         (OpKind::Register, OpKind::Memory) if is_general(insn, 0) => {
             let Some(m) = MemoryOperand::of(insn, b.mode) else { return false };
+            if follow::lower(insn, m, b) {
+                return true;
+            }
             let run = by_width_and_addr!(class(insn, insn.op0_register().size()), m.kind, Load, RegMem);
             b.registers_op(run, [field(insn.op0_register()), m.b, m.c, m.d], m.imm);
         }

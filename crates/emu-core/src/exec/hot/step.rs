@@ -71,7 +71,7 @@ impl<R: Reader, A: Addr> Step for Load<R, A> {
 
 #[cold]
 #[inline(never)]
-fn late_load<R: Reader>(sys: &mut System, op: OpRef, lin: u64) {
+pub(super) fn late_load<R: Reader>(sys: &mut System, op: OpRef, lin: u64) {
     if sys.slow_load(op, lin, R::Width::SIZE, false) {
         R::take(sys, op, sys.scratch);
         next!(sys, op, R::SLOTS)
