@@ -130,6 +130,17 @@ pub trait PortDevice {
         let _ = (now, rate, region, offset);
         None
     }
+    /// Whether [`Self::write`] of a byte does nothing in `region` but what [`Self::latch`] does.
+    fn latches(&self, region: u16) -> bool {
+        let _ = region;
+        false
+    }
+    /// Keeps a byte that was written at `offset`. Of several such writes between two calls the device may get the last one
+    /// only. Returns what is to be seen outside.
+    fn latch(&mut self, region: u16, offset: u16, value: u8) -> Option<Output> {
+        let _ = (region, offset, value);
+        None
+    }
     /// What [`Self::read`] would give, without its side effects; for debuggers.
     fn peek(&self, now: Ticks, region: u16, offset: u16, size: u8) -> u32 {
         let _ = (now, region, offset, size);

@@ -3,6 +3,7 @@
 use core::any::Any;
 
 use super::device::{Ack, DevCx, Device, DmaKind};
+use super::latch::Latch;
 use super::lines::{Effects, Lines, Sink, Wire};
 use super::map::{MmioMap, MmioRange, PortMap, PortRange};
 use super::remap::{Posted, with_unit};
@@ -79,6 +80,7 @@ pub struct Bus {
     port_watch: Option<(u16, u16)>,
     port_watch_hit: bool,
     steady: SteadyPorts,
+    latch: Latch,
 }
 
 impl core::fmt::Debug for Bus {
@@ -117,6 +119,7 @@ impl Bus {
             port_watch: None,
             port_watch_hit: false,
             steady: SteadyPorts::default(),
+            latch: Latch::default(),
         }
     }
 
@@ -173,8 +176,10 @@ impl Bus {
 
     /// Maps a device's ports, as [`Remap::Ports`] does.
     pub fn map_ports(&mut self, device: DeviceId, base: u16, len: u16, region: u16, width: u8) {
+        let latches = self.device(device).ports().is_some_and(|p| p.latches(region));
         self.steady.end_all();
-        self.ports.map(len, PortRange { device, base, region, width });
+        self.latch.close();
+        self.ports.map(len, PortRange { device, base, region, width, latches });
     }
 
     /// Maps a device's memory region, as [`Remap::Mmio`] does.
@@ -288,8 +293,28 @@ impl Bus {
 
     /// The device with number `id`.
     pub fn device(&mut self, id: DeviceId) -> &mut dyn Device {
+        self.settle_latch();
         self.steady.end(id);
         &mut *self.devices[id.0 as usize]
+    }
+
+    /// Gives its device what was written to a port that latches. To be called before anybody looks at a device other than
+    /// by a call.
+    #[inline]
+    pub(crate) fn settle_latch(&mut self) {
+        if self.latch.waits(None) {
+            self.hand_over();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hand_over(&mut self) {
+        let Some(kept) = self.latch.take() else { return };
+        let Some(ports) = self.devices[usize::from(kept.device.0)].ports() else { return };
+        if let Some(output) = ports.latch(kept.region, kept.offset, kept.value) {
+            self.effects.output.push((kept.at, output));
+        }
     }
 
     /// The first device of type `T`.
@@ -300,6 +325,7 @@ impl Bus {
 
     /// The first device of type `T`, to be changed.
     pub fn find_mut<T: Device>(&mut self) -> Option<&mut T> {
+        self.settle_latch();
         self.steady.end_all();
         self.devices.iter_mut().find_map(|d| (&mut **d as &mut dyn Any).downcast_mut())
     }
@@ -350,6 +376,9 @@ impl Bus {
         id: DeviceId,
         f: impl FnOnce(&mut dyn Device, &mut DevCx<'_>) -> R,
     ) -> R {
+        if self.latch.waits(Some(id)) {
+            self.hand_over();
+        }
         self.steady.end(id);
         let (sched, effects, images) = (&mut self.sched, &mut self.effects, &mut self.images);
         let before = sched.next_deadline();
@@ -438,6 +467,7 @@ impl Bus {
     /// happens; `None` if the device does not say.
     pub(crate) fn steady_until(&mut self, now: Ticks, port: u16) -> Option<Ticks> {
         let rate = self.rate;
+        self.settle_latch();
         let Some(range) = self.ports.get(port) else { return Some(Ticks::NEVER) };
         let offset = port.wrapping_sub(range.base);
         self.devices[range.device.0 as usize].ports()?.steady_until(now, rate, range.region, offset)
@@ -484,10 +514,21 @@ impl Bus {
         if let Some((address, register)) = self.effects.pci_forward.take() {
             self.pci_write(mem, now, address, register, n, part);
         }
+        if range.latches && n == 1 && self.port_watch.is_none() {
+            self.latch.open(port, range);
+        }
+    }
+
+    /// OUT of a byte to the port that was written last, if it is one that latches: then that is all.
+    #[inline(always)]
+    pub(crate) fn latch_write(&mut self, now: Ticks, port: u16, value: u8) -> bool {
+        self.latch.write(now, port, value)
     }
 
     /// Watches OUT to ports `first` to `last`, or to none.
     pub(crate) fn watch_ports(&mut self, ports: Option<(u16, u16)>) {
+        self.settle_latch();
+        self.latch.close();
         (self.port_watch, self.port_watch_hit) = (ports, false);
     }
 
@@ -732,6 +773,8 @@ impl Bus {
     }
 
     fn apply_remaps(&mut self, mem: &mut PhysMem) {
+        self.settle_latch();
+        self.latch.close();
         self.steady.end_all();
         for (id, remap) in core::mem::take(&mut self.effects.remaps) {
             match remap {

@@ -9,6 +9,8 @@ pub(super) struct PortRange {
     pub(super) base: u16,
     pub(super) region: u16,
     pub(super) width: u8,
+    /// Writes of single bytes are only kept ([`super::PortDevice::latches`]).
+    pub(super) latches: bool,
 }
 
 /// A flat table: port to range.

@@ -3,6 +3,7 @@
 mod device;
 mod dispatch;
 pub mod hypervisor;
+mod latch;
 mod lines;
 mod map;
 mod pci;

@@ -12,6 +12,7 @@ mod test_registers;
 
 pub use fault::{Fault, Outcome};
 pub use flags::LazyFlags;
+pub(crate) use mode::CodeAndStack;
 pub use mode::Mode;
 pub use model::Model;
 pub use segment::{Segment, TableRegister, attr, seg};
@@ -390,29 +391,33 @@ impl Cpu {
 
     /// Derives those bits of the mode anew that come from segments and the privilege level.
     pub(crate) fn refresh_segment_mode(&mut self) {
-        let (cs, ss) = (self.seg[seg::CS], self.seg[seg::SS]);
-        self.refresh_mode_of(&cs, &ss);
+        self.refresh_mode_from(self.code_and_stack());
     }
 
-    /// As [`Self::refresh_segment_mode`], where `cs` and `ss` are copies of those registers: a host waits long for what it
-    /// has just written in other pieces.
+    fn code_and_stack(&self) -> CodeAndStack {
+        CodeAndStack::new(self.mode.has(Mode::LONG), &self.seg[seg::CS], &self.seg[seg::SS])
+    }
+
+    /// Whether the mode is what [`Self::refresh_segment_mode`] would make it.
+    pub(crate) fn mode_fits(&self) -> bool {
+        self.mode == self.mode_from(self.code_and_stack())
+    }
+
+    /// As [`Self::refresh_segment_mode`], where it is known what follows from CS and SS.
     #[inline(always)]
-    pub(crate) fn refresh_mode_of(&mut self, cs: &Segment, ss: &Segment) {
-        const KEPT: u32 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
+    pub(crate) fn refresh_mode_from(&mut self, pair: CodeAndStack) {
+        self.mode = self.mode_from(pair);
+        debug_assert!(self.mode_fits());
+    }
+
+    #[inline(always)]
+    fn mode_from(&self, pair: CodeAndStack) -> Mode {
         let [es, _, _, ds, ..] = &self.seg;
         // Without branches: system calls come here twice each.
-        let bit = |bit: u32, on: bool| bit * u32::from(on);
-        let flat = cs.is_flat(false) & es.is_flat(true) & ss.is_flat(true) & ds.is_flat(true);
-        let (code64, code32) = (self.mode.has(Mode::LONG) & (cs.attr & attr::L != 0), cs.is_32());
-        let open = (cs.limit == u32::MAX) | (!code32 & (cs.limit >= 0xFFFF));
-        let code = bit(Mode::CODE64 | Mode::FLAT | Mode::OPEN_LIMIT, code64) | bit(Mode::CODE32, code32 & !code64);
+        let flat = pair.flat * u32::from(es.is_flat(true) & ds.is_flat(true));
         let aligned = (self.cpl == 3) & (self.cr0 & CR0_AM != 0) & (self.eflags & AC != 0);
-        let set = code
-            | bit(Mode::STACK32, ss.is_32())
-            | bit(Mode::FLAT, flat)
-            | bit(Mode::OPEN_LIMIT, open)
-            | bit(Mode::ALIGN, aligned);
-        self.mode = Mode(self.mode.0 & KEPT | set | u32::from(self.cpl) << 7);
+        let align = Mode::ALIGN * u32::from(aligned);
+        Mode(self.mode.0 & Mode::APART | pair.set | flat | align | u32::from(self.cpl) << 7)
     }
 
     /// Whether DR7 enables a breakpoint on data or ports.

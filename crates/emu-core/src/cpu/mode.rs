@@ -1,5 +1,7 @@
 //! The CPU's mode as the block cache sees it: everything that a decoded block's handlers need not test again.
 
+use super::segment::{Segment, attr};
+
 /// A set of mode bits; part of every block's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mode(pub u32);
@@ -29,6 +31,9 @@ impl Mode {
     pub const ALIGN: u32 = 1 << 11;
     /// Breakpoints on data or ports are armed: the chain must be able to stop behind any instruction.
     pub const WATCH: u32 = 1 << 12;
+
+    /// What has nothing to do with segments.
+    pub(super) const APART: u32 = Mode::PE | Mode::V86 | Mode::LONG | Mode::SINGLE | Mode::WATCH;
 
     /// Whether any of `bits` is set.
     #[inline(always)]
@@ -72,5 +77,39 @@ impl Mode {
         } else {
             16
         }
+    }
+}
+
+/// What of a mode follows from the segments in CS and SS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CodeAndStack {
+    /// Its bits.
+    pub(super) set: u32,
+    /// [`Mode::FLAT`] if the data segments decide on that.
+    pub(super) flat: u32,
+}
+
+impl CodeAndStack {
+    /// For segments `cs` and `ss`, in IA-32e mode if `long`.
+    #[inline(always)]
+    pub(crate) fn new(long: bool, cs: &Segment, ss: &Segment) -> CodeAndStack {
+        let bit = |bit: u32, on: bool| bit * u32::from(on);
+        let (code64, code32) = (long & (cs.attr & attr::L != 0), cs.is_32());
+        let open = (cs.limit == u32::MAX) | (!code32 & (cs.limit >= 0xFFFF));
+        let set = bit(Mode::CODE64 | Mode::FLAT | Mode::OPEN_LIMIT, code64)
+            | bit(Mode::CODE32, code32 & !code64)
+            | bit(Mode::STACK32, ss.is_32())
+            | bit(Mode::OPEN_LIMIT, open);
+        CodeAndStack { set, flat: bit(Mode::FLAT, cs.is_flat(false) & ss.is_flat(true)) }
+    }
+
+    /// Whether it is 64-bit code.
+    pub(crate) fn is_64(self) -> bool {
+        self.set & Mode::CODE64 != 0
+    }
+
+    /// The mode behind `from` at privilege level `cpl` where the data segments are flat and alignment is not checked.
+    pub(crate) fn flat_mode(self, from: Mode, cpl: u8) -> Mode {
+        Mode(from.0 & Mode::APART | self.set | self.flat | u32::from(cpl) << 7)
     }
 }

@@ -18,6 +18,7 @@ const DEEPEST: usize = 64 << 10;
 pub(crate) fn run_chain(sys: &mut System, entry: OpRef) {
     run_pieces(sys, entry);
     sys.cpu.fpu.settle();
+    sys.bus.settle_latch();
 }
 
 fn run_pieces(sys: &mut System, mut entry: OpRef) {

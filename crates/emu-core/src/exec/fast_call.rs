@@ -6,7 +6,7 @@ use super::Exec;
 use crate::System;
 use crate::cpu::bits::*;
 use crate::cpu::model::Feature;
-use crate::cpu::{Fault, Mode, Outcome, Segment, reg, seg};
+use crate::cpu::{CodeAndStack, Fault, Mode, Outcome, Segment, reg, seg};
 use crate::system::is_canonical;
 
 pub(super) fn lookup(code: Code) -> Option<Exec> {
@@ -38,11 +38,11 @@ pub(crate) const SYSRET: u8 = 4;
 pub(crate) const SYSRET_64: u8 = 5;
 
 /// Segments that were loaded last, by privilege level (0 or 3) and width of the code.
-pub(crate) struct FlatSegments([[(Segment, Segment); 2]; 2]);
+pub(crate) struct FlatSegments([[(Segment, Segment, CodeAndStack); 2]; 2]);
 
 impl Default for FlatSegments {
     fn default() -> Self {
-        FlatSegments([[(Segment::null(0), Segment::null(0)); 2]; 2])
+        FlatSegments([[(Segment::null(0), Segment::null(0), CodeAndStack::default()); 2]; 2])
     }
 }
 
@@ -51,16 +51,18 @@ impl System {
     #[inline]
     fn load_flat(&mut self, code: u16, stack: u16, cpl: u8, code_64: bool) {
         self.set_cpl(cpl);
-        let (cs, ss) = &mut self.flat.0[usize::from(cpl != 0)][usize::from(code_64)];
+        let (cs, ss, pair) = &mut self.flat.0[usize::from(cpl != 0)][usize::from(code_64)];
         if (cs.sel, ss.sel) != (code, stack) || cs.null {
             let dpl = u32::from(cpl) << 13;
             let rights = if code_64 { CODE_64 } else { CODE_32 };
             *cs = Segment::from_descriptor(code, 0xFFFF, rights | dpl);
             *ss = Segment::from_descriptor(stack, 0xFFFF, DATA | dpl);
+            // Only IA-32e mode leads to 64-bit code.
+            *pair = CodeAndStack::new(code_64, cs, ss);
         }
         self.cpu.seg[seg::CS] = *cs;
         self.cpu.seg[seg::SS] = *ss;
-        self.cpu.refresh_mode_of(cs, ss);
+        self.cpu.refresh_mode_from(*pair);
     }
 
     /// [`SYSENTER`] or one of its kin, with RIP behind it. Nothing has changed if the answer is false: it faults.

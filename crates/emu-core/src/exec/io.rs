@@ -68,37 +68,53 @@ impl System {
 
 /// What handlers use. Their op has the instruction's number in its block.
 impl System {
-    /// Prepares an access to `size` ports from `port` on by the instruction at `op`, and gives the present; `None` if it
-    /// faults.
+    /// Whether the instruction at `op` may access `size` ports from `port` on; if not, its fault is noted.
     #[inline(always)]
-    fn begin_io(&mut self, op: OpRef, port: u16, size: u8) -> Option<Ticks> {
-        self.at = Some(op);
+    fn may_io(&mut self, op: OpRef, port: u16, size: u8) -> bool {
         let mode = self.cpu.mode;
         let free = !mode.has(Mode::PE) || (!mode.has(Mode::V86) && self.cpu.cpl <= self.cpu.iopl());
-        if !free && let Err(fault) = self.check_io(port, size.into()) {
-            self.stop_with_fault(op, fault);
-            return None;
+        free || self.may_io_by_map(op, port, size)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn may_io_by_map(&mut self, op: OpRef, port: u16, size: u8) -> bool {
+        self.at = Some(op);
+        let checked = self.check_io(port, size.into());
+        self.at = None;
+        match checked {
+            Ok(()) => true,
+            Err(fault) => {
+                self.stop_with_fault(op, fault);
+                false
+            }
         }
+    }
+
+    /// The present, for the instruction at `op`.
+    #[inline(always)]
+    fn time_at(&self, op: OpRef) -> Ticks {
         let left = self.engine.block(self.block).len() - op.a();
-        Some(Ticks(self.deadline.0.wrapping_sub((self.budget + left as i64) as u64)))
+        Ticks(self.deadline.0.wrapping_sub((self.budget + left as i64) as u64))
     }
 
     /// IN; the value is in `scratch`. Returns false if it faults; the handler looks at `leave` itself.
     #[inline(never)]
     pub(crate) fn quick_in(&mut self, op: OpRef, port: u16, size: u8) -> bool {
-        let Some(now) = self.begin_io(op, port, size) else { return false };
+        if !self.may_io(op, port, size) {
+            return false;
+        }
+        let now = self.time_at(op);
+        let poll = &mut self.poll;
+        (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
         if size == 1
             && let Some(value) = self.bus.steady_value(now, port)
         {
             self.scratch = value.into();
-            let poll = &mut self.poll;
-            (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
-            self.at = None;
             return true;
         }
+        self.at = Some(op);
         self.scratch = self.bus.port_read(&mut self.mem, now, port, size).into();
-        let poll = &mut self.poll;
-        (poll.reads, poll.port, poll.read_at) = (poll.reads.wrapping_add(1), port, now);
         self.at = None;
         self.after_device();
         true
@@ -107,7 +123,14 @@ impl System {
     /// OUT. Returns whether the chain goes on.
     #[inline(never)]
     pub(crate) fn quick_out(&mut self, op: OpRef, port: u16, size: u8, value: u32) -> bool {
-        let Some(now) = self.begin_io(op, port, size) else { return false };
+        if !self.may_io(op, port, size) {
+            return false;
+        }
+        let now = self.time_at(op);
+        if size == 1 && self.bus.latch_write(now, port, value as u8) {
+            return true;
+        }
+        self.at = Some(op);
         if size == 1 {
             self.bus.port_write_byte(&mut self.mem, now, port, value as u8);
         } else {

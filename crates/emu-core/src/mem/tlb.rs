@@ -185,6 +185,14 @@ impl Tlb {
         if inside { Some(e.page.host(e.write)) } else { None }
     }
 
+    /// The page of `[lin, lin + len)`, if that lies in one page, which is here for reads of the given privilege.
+    #[inline(always)]
+    pub(crate) fn readable_page(&self, lin: u64, len: u64, user: bool) -> Option<LinearPage> {
+        let e = &self.table(user)[slot_of(lin)];
+        let inside = lin & PAGE_MASK == e.read && lin.wrapping_add(len - 1) & PAGE_MASK == e.read;
+        if inside { Some(e.page) } else { None }
+    }
+
     /// The page behind `[lin, lin + size)`, and its number in the pool, if it may be written but for the code in it.
     #[inline]
     pub(crate) fn code_page(&self, lin: u64, size: u64) -> Option<(HostPage, u64)> {

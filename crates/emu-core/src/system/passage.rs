@@ -10,7 +10,7 @@ use super::{Descriptor, Interrupt, System, is_canonical};
 use crate::cpu::bits::*;
 use crate::cpu::flags::STATUS;
 use crate::cpu::model::Kind;
-use crate::cpu::{Mode, Segment, reg, seg};
+use crate::cpu::{CodeAndStack, Cpu, Mode, Segment, reg, seg};
 use crate::mem::HostPage;
 
 /// Gates and returns that are remembered.
@@ -54,6 +54,8 @@ struct Gate {
     rip: u64,
     cs: Segment,
     ss: Segment,
+    /// The mode behind it; [`NO_MODE`] if it depends on more than the mode before.
+    to: u32,
 }
 
 /// A pair of code and stack segment that an IRET led to.
@@ -72,6 +74,8 @@ struct Return {
     stack: u64,
     cs: Segment,
     ss: Segment,
+    /// The mode behind it; [`NO_MODE`] if it depends on more than the mode before.
+    to: u32,
 }
 
 /// A segment that was loaded into a data segment register or SS.
@@ -112,6 +116,7 @@ impl Default for Passages {
             rip: 0,
             cs: none,
             ss: none,
+            to: NO_MODE,
         };
         let back = Return {
             from: NO_MODE,
@@ -124,6 +129,7 @@ impl Default for Passages {
             stack: 0,
             cs: none,
             ss: none,
+            to: NO_MODE,
         };
         let loaded = Loaded { sel: 0, cpl: NO_LEVEL, stack: false, words: 0, segment: none };
         Passages {
@@ -132,6 +138,14 @@ impl Default for Passages {
             returns: Box::new([back; RETURNS]),
         }
     }
+}
+
+/// The mode behind a transfer from mode `from` to the code and stack segment that `cpu` has now, if it is the same each time:
+/// where all data segments were flat or did not count, they are no less so now, and alignment is not checked.
+fn mode_behind(from: Mode, cpu: &Cpu) -> u32 {
+    let pair = CodeAndStack::new(from.has(Mode::LONG), &cpu.seg[seg::CS], &cpu.seg[seg::SS]);
+    let known = from.has(Mode::FLAT) && (pair.is_64() || !from.has(Mode::CODE64));
+    if known { pair.flat_mode(from, cpu.cpl).0 } else { NO_MODE }
 }
 
 fn return_slot(code_sel: u16, from: u32) -> usize {
@@ -188,17 +202,8 @@ impl System {
         let gate = &self.passages.gates[n];
         let long = self.cpu.mode.has(Mode::LONG);
         let cpu = &mut self.cpu;
-        let frame = [
-            cpu.seg[seg::SS].sel.into(),
-            cpu.regs[reg::RSP],
-            pushed_flags,
-            cpu.seg[seg::CS].sel.into(),
-            cpu.rip,
-            int.code.unwrap_or(0).into(),
-        ];
-        let words = &frame[if long || gate.inner { 0 } else { 2 }..if int.code.is_some() { 6 } else { 5 }];
         let mut at = sp;
-        for &word in words.iter().rev() {
+        let mut push = |word: u64| {
             if long {
                 page.write(at, word);
                 at += 8;
@@ -206,6 +211,16 @@ impl System {
                 page.write(at, word as u32);
                 at += 4;
             }
+        };
+        if let Some(code) = int.code {
+            push(code.into());
+        }
+        push(cpu.rip);
+        push(cpu.seg[seg::CS].sel.into());
+        push(pushed_flags);
+        if long || gate.inner {
+            push(cpu.regs[reg::RSP]);
+            push(cpu.seg[seg::SS].sel.into());
         }
         let bottom =
             if long { sp } else { sp.wrapping_sub(if gate.inner { &gate.ss } else { &cpu.seg[seg::SS] }.base) };
@@ -217,10 +232,12 @@ impl System {
         cpu.eflags &= !gate.clears;
         if gate.inner {
             cpu.seg[seg::SS] = gate.ss;
-            cpu.refresh_mode_of(&gate.cs, &gate.ss);
+        }
+        if gate.to == NO_MODE {
+            cpu.refresh_segment_mode();
         } else {
-            let ss = cpu.seg[seg::SS];
-            cpu.refresh_mode_of(&gate.cs, &ss);
+            cpu.mode = Mode(gate.to);
+            debug_assert!(cpu.mode_fits());
         }
         true
     }
@@ -316,6 +333,7 @@ impl System {
             rip: gate.offset(),
             cs: cpu.seg[seg::CS],
             ss: cpu.seg[seg::SS],
+            to: mode_behind(from, cpu),
         };
     }
 
@@ -328,11 +346,13 @@ impl System {
             return false;
         }
         let Some((lin, words)) = self.return_frame(size) else { return false };
+        // A frame of five words at the most, all in one page.
+        let Some(page) = self.tlb.readable_page(lin, words * size, cpu.cpl == 3) else { return false };
         let word = |n: u64| match size {
-            8 => self.tlb.read_for::<u64>(lin + 8 * n, cpu.cpl == 3),
-            _ => self.tlb.read_for::<u32>(lin + 4 * n, cpu.cpl == 3).map(u64::from),
+            8 => page.read::<u64>(lin + 8 * n),
+            _ => page.read::<u32>(lin + 4 * n).into(),
         };
-        let (Some(rip), Some(cs), Some(flags)) = (word(0), word(1), word(2)) else { return false };
+        let (rip, cs, flags) = (word(0), word(1), word(2));
         let back = &self.passages.returns[return_slot(cs as u16, cpu.mode.0)];
         let same = back.from == cpu.mode.0 && back.code_sel == cs as u16;
         if !same || self.known_descriptor(back.code_sel) != Some(back.code) {
@@ -342,10 +362,13 @@ impl System {
         let Some(new) = self.returned_flags(flags as u32).filter(|_| inside) else { return false };
         let mut sp = self.cpu.regs[reg::RSP].wrapping_add(3 * size);
         if back.outer {
-            let (Some(outer), Some(ss)) = (word(3), word(4)) else { return false };
+            if words < 5 {
+                return false;
+            }
+            let (outer, ss) = (word(3), word(4));
             let known = back.stack_sel == ss as u16
                 && (back.stack_sel & !3 == 0 || self.known_descriptor(back.stack_sel) == Some(back.stack));
-            if !known || words < 5 {
+            if !known {
                 return false;
             }
             sp = outer;
@@ -398,10 +421,13 @@ impl System {
         cpu.rip = rip;
         if back.outer {
             cpu.seg[seg::SS] = back.ss;
-            cpu.refresh_mode_of(&back.cs, &back.ss);
+        }
+        // Alignment may be checked from here on.
+        if back.to == NO_MODE || flags & AC != 0 {
+            cpu.refresh_segment_mode();
         } else {
-            let ss = cpu.seg[seg::SS];
-            cpu.refresh_mode_of(&back.cs, &ss);
+            cpu.mode = Mode(back.to);
+            debug_assert!(cpu.mode_fits());
         }
         if cpu.cpl != old {
             self.drop_inner_segments();
@@ -433,6 +459,7 @@ impl System {
             stack,
             cs: cpu.seg[seg::CS],
             ss: *ss,
+            to: mode_behind(from, cpu),
         };
     }
 

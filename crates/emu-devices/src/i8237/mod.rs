@@ -104,12 +104,20 @@ impl PortDevice for Dma {
                 // A channel may have been let go: whose, the bus finds out.
                 (0..8).for_each(|channel| cx.dma_kick(channel));
             }
-        } else if region == REGION_PAGE {
-            self.pages[usize::from(offset & 15)] = value;
-            if offset == 0 {
-                cx.output(Output::Post(value));
-            }
+        } else if region == REGION_PAGE
+            && let Some(output) = self.latch(region, offset, value)
+        {
+            cx.output(output);
         }
+    }
+
+    fn latches(&self, region: u16) -> bool {
+        region == REGION_PAGE
+    }
+
+    fn latch(&mut self, _region: u16, offset: u16, value: u8) -> Option<Output> {
+        self.pages[usize::from(offset & 15)] = value;
+        (offset == 0).then_some(Output::Post(value))
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, _size: u8) -> u32 {
