@@ -45,6 +45,7 @@ fn each_state_boots(dir: &TempDir, description: &str, images: &[&str], names: [&
         let said = good(&[&["vm", "import", description, "--output", &folder][..], options].concat());
         assert!(said.contains("  snapshot   fresh (") && said.contains("  snapshot     patched ("), "{said}");
         assert_eq!(said.contains("the disks are those of"), !options.is_empty(), "{said}");
+        assert!(said.contains("), which the machine follows"), "{said}");
         let shown = screen(&folder);
         assert!(shown.contains(first) && shown.contains(second), "{options:?}: {shown}");
         std::fs::remove_dir_all(&folder).unwrap();
@@ -155,6 +156,8 @@ fn vmware_by_qemu_img() {
 const MACHINE: &str = "8A4C2C7E-0000-4000-8000-00AABBCCDDEE";
 const FRESH: &str = "11111111-0000-4000-8000-00AABBCCDDEE";
 const PATCHED: &str = "22222222-0000-4000-8000-00AABBCCDDEE";
+/// The same, as other writers have it.
+const IN_BRACES: &str = "{22222222-0000-4000-8000-00aabbccddee}";
 
 /// An export with two checkpoints: the disks that they kept, and the machine's differencing disk over both.
 #[test]
@@ -173,7 +176,7 @@ fn hyper_v_2016() {
     let paths = names.map(|n| format!(r"C:\Hyper-V\Virtual Hard Disks\{n}"));
     dir.file(
         &format!("Virtual Machines/{MACHINE}.vmcx"),
-        &first_generation("FreeDOS", MACHINE, Some(PATCHED), 64, &paths[2]),
+        &first_generation("FreeDOS", MACHINE, Some(IN_BRACES), 64, &paths[2]),
     );
     dir.file(&format!("Snapshots/{FRESH}.vmcx"), &first_generation("fresh", MACHINE, None, 64, &paths[0]));
     dir.file(&format!("Snapshots/{PATCHED}.vmcx"), &first_generation("patched", MACHINE, Some(FRESH), 64, &paths[1]));

@@ -157,12 +157,17 @@ fn checkpoint(m: &Foreign, file: &Path, last: Option<&str>) -> Result<Option<Sna
     take_devices(&mut then, root);
     let disks = then.drives.into_iter().filter(|d| d.kind == DriveKind::Disk);
     Ok(Some(Snapshot {
-        parent: text(root, &["properties", "parent_id"]).map(str::to_uppercase),
+        parent: text(root, &["properties", "parent_id"]).map(plain_id),
         name: text(root, &["properties", "name"]).unwrap_or(&id).into(),
         disks: disks.filter_map(|d| Some(SnapshotDisk { place: Some(d.place()), image: d.image? })).collect(),
-        current: last.is_some_and(|l| l.eq_ignore_ascii_case(&id)),
+        current: last.is_some_and(|l| plain_id(l) == id),
         id,
     }))
+}
+
+/// A GUID as the names of configurations have it.
+fn plain_id(text: &str) -> String {
+    text.trim_matches(['{', '}']).to_uppercase()
 }
 
 /// Whether `path` ends in `.extension`, in any case.
