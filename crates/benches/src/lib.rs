@@ -12,6 +12,7 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
 
 pub mod loops;
+pub mod video;
 
 /// Instructions of [`straight`].
 pub const BUILT: u64 = 4000;
@@ -70,7 +71,7 @@ pub fn assembled(width: Width, program: impl FnOnce(&mut CodeAssembler) -> Resul
 /// If the host has no memory for it.
 #[must_use]
 pub fn machine(width: Width, code: &[u8]) -> System {
-    let Some(mut mem) = PhysMem::new(RAM, 0) else { panic!("no memory for the guest") };
+    let Some(mut mem) = PhysMem::new(RAM, 0x10_0000) else { panic!("no memory for the guest") };
     mem.map(0, RAM, Target::Pool(0));
     mem.write(CODE, code);
     write_tables(&mut mem);

@@ -1,5 +1,6 @@
 //! The loops that are measured: small programs, each of which leans on one part of the engine.
 
+use emu_devices::vga::modes::Mode;
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
@@ -170,6 +171,15 @@ fn decoded_form(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.daa()
 }
 
+/// A delay by a counter, which is passed over but for a few rounds.
+fn count_down(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = a.create_label();
+    a.mov(ecx, 5000)?;
+    a.set_label(&mut again)?;
+    a.dec(ecx)?;
+    a.jnz(again)
+}
+
 /// An access of a port that no device has.
 fn port(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.mov(edx, 0x2E0)?;
@@ -248,14 +258,16 @@ pub struct Loop {
     pub width: Width,
     /// Its body.
     pub body: Program,
+    /// The video mode of the machine, if it has a VGA.
+    pub mode: Option<&'static Mode>,
 }
 
 const fn flat(name: &'static str, body: Program) -> Loop {
-    Loop { name, width: Width::Protected, body }
+    Loop { name, width: Width::Protected, body, mode: None }
 }
 
 /// All of them.
-pub const LOOPS: [Loop; 21] = [
+pub const LOOPS: [Loop; 22] = [
     flat("dispatch", dispatch),
     flat("branches", branches),
     flat("indirect", indirect),
@@ -273,8 +285,9 @@ pub const LOOPS: [Loop; 21] = [
     flat("sse2", sse2),
     flat("decoded form", decoded_form),
     flat("poll", |_| Ok(())),
+    flat("count down", count_down),
     flat("port", port),
     flat("compiled", compiled),
-    Loop { name: "compiled, 64-bit", width: Width::Long, body: compiled_64 },
-    Loop { name: "real mode", width: Width::Real, body: real_mode },
+    Loop { name: "compiled, 64-bit", width: Width::Long, body: compiled_64, mode: None },
+    Loop { name: "real mode", width: Width::Real, body: real_mode, mode: None },
 ];

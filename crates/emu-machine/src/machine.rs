@@ -132,8 +132,7 @@ impl Machine {
     /// A number that changes whenever the screen may have changed; `None` if only a look at it can tell.
     #[must_use]
     pub fn screen_generation(&self) -> Option<u64> {
-        let vga = self.system.bus.find::<Vga>()?;
-        (!vga.linear()).then(|| vga.generation())
+        self.system.bus.find::<Vga>()?.generation(&self.system.mem)
     }
 
     fn picture(&self) -> emu_devices::vga::Frame {

@@ -2,7 +2,7 @@
 //! Without a name it lists the loops, each with the guest's instructions that are counted.
 
 use benches::loops::{LOOPS, looped};
-use benches::{BUILT, Width, machine, run, straight};
+use benches::{BUILT, Width, machine, run, straight, video};
 use emu_core::System;
 
 /// Guest instructions that are counted, and those before them, in which the loop's blocks are built.
@@ -12,7 +12,7 @@ const BUILD: &str = "block build";
 
 fn main() {
     let Some(name) = std::env::args().nth(1) else {
-        LOOPS.iter().for_each(|l| println!("{TICKS} {}", l.name));
+        LOOPS.iter().chain(&video::LOOPS).for_each(|l| println!("{TICKS} {}", l.name));
         println!("{BUILT} {BUILD}");
         return;
     };
@@ -20,8 +20,11 @@ fn main() {
         // The decoder makes its tables when it is first used.
         run(&mut machine(Width::Protected, &straight()), BUILT);
         counted_by_callgrind(&mut machine(Width::Protected, &straight()), BUILT);
-    } else if let Some(l) = LOOPS.iter().find(|l| l.name == name) {
+    } else if let Some(l) = LOOPS.iter().chain(&video::LOOPS).find(|l| l.name == name) {
         let mut sys = machine(l.width, &looped(l.width, l.body));
+        if let Some(mode) = l.mode {
+            video::add_vga(&mut sys, mode);
+        }
         run(&mut sys, WARM_UP);
         counted_by_callgrind(&mut sys, TICKS);
     } else {

@@ -50,6 +50,14 @@ pub trait Device: DynState + Any + Send {
             m.write(cx, region, offset, size, value);
         }
     }
+    /// [`MmioDevice::store`] of [`Self::mmio`].
+    fn mmio_store(&mut self, mem: &mut PhysMem, region: u16, offset: u64, size: u8, value: u64) -> bool {
+        self.mmio().is_some_and(|m| m.store(mem, region, offset, size, value))
+    }
+    /// [`MmioDevice::run`] of [`Self::mmio`].
+    fn mmio_run(&mut self, mem: &mut PhysMem, region: u16, size: u8, run: MmioRun<'_>) -> u64 {
+        self.mmio().map_or(0, |m| m.run(mem, region, size, run))
+    }
     /// Is a function on the PCI bus.
     fn pci(&mut self) -> Option<&mut dyn PciFunction> {
         None
@@ -124,6 +132,18 @@ pub trait PortDevice {
     fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8) -> u32;
     /// OUT. Bits of `value` above `size` bytes are zero.
     fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8, value: u32);
+    /// The elements of a repeated INS, of `size` bytes each, as [`Self::read`] would give them one after the other, for as
+    /// long as that depends on no time and has no effect but on what is read next. Returns how many it has given; 0 if the
+    /// port is to be read one by one.
+    fn read_run(&mut self, region: u16, offset: u16, size: u8, data: &mut [u8]) -> usize {
+        let _ = (region, offset, size, data);
+        0
+    }
+    /// The elements of a repeated OUTS, as for [`Self::read_run`]. Returns how many it has taken.
+    fn write_run(&mut self, region: u16, offset: u16, size: u8, data: &[u8]) -> usize {
+        let _ = (region, offset, size, data);
+        0
+    }
     /// A byte at `offset` was read. Until which tick (itself not included) reading it again would change nothing and give
     /// the same, if the device is neither written nor called for an event, an input or a pin before. `None`: not known.
     fn steady_until(&self, now: Ticks, rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
@@ -154,10 +174,73 @@ pub trait MmioDevice {
     fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8) -> u64;
     /// A write. Bits of `value` above `size` bytes are zero.
     fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8, value: u64);
+    /// A write that depends on no time and has no effect but on the device itself and its own memory, where no decoded code
+    /// lies and nobody looks for writes. Returns false, with nothing done that doing all of it again would not do too, if
+    /// this is none: then it is for [`Self::write`].
+    fn store(&mut self, mem: &mut PhysMem, region: u16, offset: u64, size: u8, value: u64) -> bool {
+        let _ = (mem, region, offset, size, value);
+        false
+    }
+    /// A run of accesses of `size` bytes each, for as long as they are what [`Self::store`] says. Returns how many it has
+    /// done; 0 if it wants them one by one.
+    fn run(&mut self, mem: &mut PhysMem, region: u16, size: u8, run: MmioRun<'_>) -> u64 {
+        let _ = (mem, region, size, run);
+        0
+    }
     /// What [`Self::read`] would give, without its side effects; for debuggers.
     fn peek(&self, now: Ticks, region: u16, offset: u64, size: u8) -> u64 {
         let _ = (now, region, offset, size);
         u64::MAX
+    }
+}
+
+/// What a repeated string instruction does to a device's memory region, upwards from element to element, each of them as
+/// [`MmioDevice::read`] and [`MmioDevice::write`] would. No run crosses a page. Places are offsets in the region.
+#[derive(Debug)]
+pub enum MmioRun<'a> {
+    /// `count` writes of `value`, from `to` on.
+    Fill {
+        /// Where the first one goes.
+        to: u64,
+        /// How many.
+        count: u64,
+        /// What each writes.
+        value: u64,
+    },
+    /// Writes of the elements of `data`.
+    Write {
+        /// Where the first one goes.
+        to: u64,
+        /// Whole elements.
+        data: &'a [u8],
+    },
+    /// Reads into `data`.
+    Read {
+        /// Where the first one is.
+        from: u64,
+        /// Whole elements.
+        data: &'a mut [u8],
+    },
+    /// Reads and writes by turns.
+    Copy {
+        /// Where the first one is.
+        from: u64,
+        /// Where it goes.
+        to: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl MmioRun<'_> {
+    /// The same with places that count from `base`.
+    pub(super) fn relative_to(mut self, base: u64) -> Self {
+        match &mut self {
+            MmioRun::Fill { to, .. } | MmioRun::Write { to, .. } => *to = to.wrapping_sub(base),
+            MmioRun::Read { from, .. } => *from = from.wrapping_sub(base),
+            MmioRun::Copy { from, to, .. } => (*from, *to) = (from.wrapping_sub(base), to.wrapping_sub(base)),
+        }
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::any::Any;
 
-use super::device::{Ack, DevCx, Device, DmaKind};
+use super::device::{Ack, DevCx, Device, DmaKind, MmioRun};
 use super::latch::Latch;
 use super::lines::{Effects, Lines, Sink, Wire};
 use super::map::{MmioMap, MmioRange, PortMap, PortRange};
@@ -525,6 +525,26 @@ impl Bus {
         self.latch.write(now, port, value)
     }
 
+    /// Reads `port` into the elements of `data`, `size` bytes each, for as long as its device gives them at once; returns how
+    /// many that were. Of the rest each is for [`Self::port_read`].
+    pub(crate) fn port_read_run(&mut self, port: u16, size: u8, data: &mut [u8]) -> usize {
+        let Some(range) = self.whole(port, size) else { return 0 };
+        let Some(device) = self.device(range.device).ports() else { return 0 };
+        device.read_run(range.region, port.wrapping_sub(range.base), size, data)
+    }
+
+    /// Writes the elements of `data` to `port`, as [`Self::port_read_run`] reads them.
+    pub(crate) fn port_write_run(&mut self, port: u16, size: u8, data: &[u8]) -> usize {
+        let Some(range) = self.whole(port, size).filter(|_| self.port_watch.is_none()) else { return 0 };
+        let Some(device) = self.device(range.device).ports() else { return 0 };
+        device.write_run(range.region, port.wrapping_sub(range.base), size, data)
+    }
+
+    /// The range of `port`, if its device takes `size` bytes there as one.
+    fn whole(&self, port: u16, size: u8) -> Option<PortRange> {
+        self.ports.get(port).filter(|range| part_size(range.width, port, size) == size)
+    }
+
     /// Watches OUT to ports `first` to `last`, or to none.
     pub(crate) fn watch_ports(&mut self, ports: Option<(u16, u16)>) {
         self.settle_latch();
@@ -557,6 +577,20 @@ impl Bus {
         let Some(range) = self.mmio.get(number) else { return };
         let offset = pa.wrapping_sub(range.base);
         self.call(mem, now, range.device, |d, cx| d.mmio_write(cx, range.region, offset, size, value));
+    }
+
+    /// Writes region `number` at physical address `pa` if nobody but the device and its memory is concerned.
+    #[inline]
+    pub(crate) fn mmio_store(&mut self, mem: &mut PhysMem, number: u16, pa: u64, size: u8, value: u64) -> bool {
+        let Some(range) = self.mmio.get(number) else { return false };
+        self.device(range.device).mmio_store(mem, range.region, pa.wrapping_sub(range.base), size, value)
+    }
+
+    /// Does a run of accesses of `size` bytes to region `number`, with places that are physical addresses; returns how many of
+    /// them are done. Of the rest each is for [`Self::mmio_read`] and [`Self::mmio_write`].
+    pub(crate) fn mmio_run(&mut self, mem: &mut PhysMem, number: u16, size: u8, run: MmioRun<'_>) -> u64 {
+        let Some(range) = self.mmio.get(number) else { return 0 };
+        self.device(range.device).mmio_run(mem, range.region, size, run.relative_to(range.base))
     }
 
     /// What [`Self::mmio_read`] would give, without side effects.

@@ -13,7 +13,7 @@ mod steady;
 
 pub use device::{
     Ack, DevCx, Device, DmaClient, DmaController, DmaCycle, DmaKind, DynState, InputPins, InterruptController,
-    MmioDevice, PortDevice,
+    MmioDevice, MmioRun, PortDevice,
 };
 pub use dispatch::{Bus, CpuLines};
 pub use hypervisor::{BackdoorRegs, HypervisorInterface};

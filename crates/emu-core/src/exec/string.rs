@@ -6,6 +6,8 @@
 
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
+mod device_runs;
+
 use super::Exec;
 use super::alu::bits;
 use super::operands::segment_index;
@@ -94,10 +96,12 @@ impl Form {
     }
 }
 
+#[inline(always)]
 fn is_source(k: OpKind) -> bool {
     matches!(k, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemorySegRSI)
 }
 
+#[inline(always)]
 fn is_destination(k: OpKind) -> bool {
     matches!(k, OpKind::MemoryESDI | OpKind::MemoryESEDI | OpKind::MemoryESRDI)
 }
@@ -193,12 +197,23 @@ fn run_in_page<T: Scalar>(
         let fits = n >= 2 && at + T::SIZE <= PAGE_SIZE && sys.linear(s, off - below, n * T::SIZE, write).is_ok();
         return if fits { Some((sys.tlb.page(lin, write)?, (at - below) as usize, n)) } else { None };
     }
-    let before_wrap = (form.mask - off) / T::SIZE;
-    let n = most.min((PAGE_SIZE - at) / T::SIZE).min(before_wrap);
-    if n < 2 || sys.linear(s, off, n * T::SIZE, write).is_err() {
-        return None;
-    }
+    let n = upwards::<T>(sys, form, s, (off, lin), most, write)?;
     Some((sys.tlb.page(lin, write)?, at as usize, n))
+}
+
+/// How many of up to `most` elements from `off` in segment `s` on, which is linear address `lin`, follow each other upwards
+/// inside of one page, if more than one does.
+fn upwards<T: Scalar>(
+    sys: &System,
+    form: &Form,
+    s: usize,
+    (off, lin): (u64, u64),
+    most: u64,
+    write: bool,
+) -> Option<u64> {
+    let before_wrap = (form.mask - off) / T::SIZE;
+    let n = most.min((PAGE_SIZE - lin % PAGE_SIZE) / T::SIZE).min(before_wrap);
+    if n < 2 || sys.linear(s, off, n * T::SIZE, write).is_err() { None } else { Some(n) }
 }
 
 fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
@@ -218,6 +233,10 @@ fn movs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
                 HostPage::copy_backward(to, to_at, from, from_at + skip, len, grain);
             }
             done = n;
+        } else if most >= 4
+            && let Some(n) = device_runs::movs::<T>(sys, form, (si, di), most)
+        {
+            done = n;
         } else {
             let v = sys.read::<T>(form.source, si)?;
             sys.write(seg::ES, di, v)?;
@@ -235,6 +254,10 @@ fn stos<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
         let mut done = 1;
         if let Some((to, at, n)) = run_in_page::<T>(sys, form, seg::ES, di, most, true) {
             to.fill(at, (n * T::SIZE) as usize, v.to_u64(), T::SIZE as usize);
+            done = n;
+        } else if most >= 4
+            && let Some(n) = device_runs::stos::<T>(sys, form, di, most, v)
+        {
             done = n;
         } else {
             sys.write(seg::ES, di, v)?;
@@ -333,26 +356,36 @@ fn scas<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
 fn ins<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let port = sys.cpu.regs[reg::RDX] as u16;
     sys.check_io(port, T::SIZE)?;
-    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
         let (port, di) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RDI));
-        if run_in_page::<T>(sys, form, seg::ES, di, u64::MAX, true).is_none() {
-            sys.probe(seg::ES, di, T::SIZE, true)?;
+        let mut done = 1;
+        if let Some(n) = device_runs::ins::<T>(sys, form, port, di, most) {
+            done = n;
+        } else {
+            if run_in_page::<T>(sys, form, seg::ES, di, u64::MAX, true).is_none() {
+                sys.probe(seg::ES, di, T::SIZE, true)?;
+            }
+            let v = sys.port_in::<T>(port);
+            sys.write(seg::ES, di, v)?;
         }
-        let v = sys.port_in::<T>(port);
-        sys.write(seg::ES, di, v)?;
-        form.advance(sys, reg::RDI, 1);
-        Ok(1)
+        form.advance(sys, reg::RDI, done);
+        Ok(done)
     })
 }
 
 fn outs<T: Scalar>(sys: &mut System, insn: &Instruction) -> Outcome {
     let port = sys.cpu.regs[reg::RDX] as u16;
     sys.check_io(port, T::SIZE)?;
-    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, _| {
+    repeat::<T>(sys, insn, Form::new::<T>(sys, insn), |sys, form, most| {
         let (port, si) = (sys.cpu.regs[reg::RDX] as u16, form.index(sys, reg::RSI));
-        let v = sys.read::<T>(form.source, si)?;
-        sys.port_out(port, v);
-        form.advance(sys, reg::RSI, 1);
-        Ok(1)
+        let mut done = 1;
+        if let Some(n) = device_runs::outs::<T>(sys, form, port, si, most) {
+            done = n;
+        } else {
+            let v = sys.read::<T>(form.source, si)?;
+            sys.port_out(port, v);
+        }
+        form.advance(sys, reg::RSI, done);
+        Ok(done)
     })
 }

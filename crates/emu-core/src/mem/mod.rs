@@ -7,11 +7,11 @@ mod tlb;
 mod track;
 
 pub use layout::Target;
-pub use phys::PhysMem;
 pub(crate) use phys::{CODE_GRANULE, granule_mask};
+pub use phys::{PhysMem, Shortcut};
 pub(crate) use ram::LinearPage;
 pub use ram::{HostPage, Scalar};
-pub(crate) use tlb::{Tlb, Writable};
+pub(crate) use tlb::{DevicePage, Fill, Tlb, Writable};
 pub(crate) use track::page_hash;
 pub use track::{PageImage, WatchHit};
 

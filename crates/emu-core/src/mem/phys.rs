@@ -9,6 +9,33 @@ use crate::state::{State, StateError, StateReader, StateWriter};
 /// Bytes of memory whose code is invalidated together.
 pub(crate) const CODE_GRANULE: u64 = 64;
 
+/// A stretch of a device's memory region that is memory of the pool as it stands: the CPU's stores there change nothing but
+/// the pool, and if `reads`, its loads change nothing at all. So the CPU need not ask the device. Whatever else reaches that
+/// address (DMA, debuggers, fetches of code) does not see it: what is cached is no part of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortcut {
+    /// First physical address, of a page.
+    pub start: u64,
+    /// Bytes, whole pages.
+    pub len: u64,
+    /// Where it lies in the pool, at the start of a page.
+    pub pool: u64,
+    /// Bytes that lie together, whole pages, and how far their starts lie apart in the pool.
+    pub piece: u64,
+    /// See `piece`.
+    pub stride: u64,
+    /// Loads are as simple as stores.
+    pub reads: bool,
+}
+
+impl Shortcut {
+    /// Pool offset of the byte `at` from its start.
+    #[must_use]
+    pub fn place(&self, at: u64) -> u64 {
+        self.pool + at / self.piece * self.stride + at % self.piece
+    }
+}
+
 /// Guest physical memory: a pool of host memory, and a map of which part of it, or which device, answers where.
 #[derive(Debug)]
 pub struct PhysMem {
@@ -18,6 +45,7 @@ pub struct PhysMem {
     allocated: u64,
     layout: Layout,
     plain: Plain,
+    shortcut: Option<Shortcut>,
     a20: bool,
     /// SMRAM's physical range and its place in the pool, if the chipset decodes it.
     smram: Option<(core::ops::Range<u64>, u64)>,
@@ -97,6 +125,7 @@ impl PhysMem {
             allocated: ram_len,
             layout: Layout::default(),
             plain: Plain::default(),
+            shortcut: None,
             a20: true,
             smram: None,
             smram_open: false,
@@ -175,6 +204,23 @@ impl PhysMem {
             return (page, page);
         }
         self.layout.lookup(pa)
+    }
+
+    /// What a device's region is as simple as memory; `None` for nothing, and always at first after a load. There is one at
+    /// the most: a board has one window to video memory.
+    pub fn set_shortcut(&mut self, shortcut: Option<Shortcut>) {
+        if self.shortcut != shortcut {
+            self.shortcut = shortcut;
+            self.map_generation = self.map_generation.wrapping_add(1);
+        }
+    }
+
+    /// The shortcut at `pa` (behind the A20 gate), which a device answers: the page in the pool, and whether it holds for
+    /// loads.
+    pub(crate) fn shortcut(&self, pa: u64) -> Option<(u64, bool)> {
+        let s = self.shortcut.as_ref()?;
+        let at = pa.wrapping_sub(s.start);
+        if at < s.len { Some((s.place(at & !(PAGE_SIZE - 1)), s.reads)) } else { None }
     }
 
     /// What a chipset decodes as SMRAM: a physical range (whole pages), its place in the pool, and whether it is open to all
@@ -288,6 +334,34 @@ impl PhysMem {
         self.note_code_write(offset, bytes.len() as u64);
         self.note_write(offset, bytes.len() as u64);
         self.pool.slice_mut(offset, bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Writes an integer to the pool, where it does not leave its page. Returns false, with nothing written, if somebody looks
+    /// for writes there, or code lies there: then it is for [`Self::pool_write`].
+    #[inline(always)]
+    pub fn pool_store<T: Scalar>(&mut self, offset: u64, v: T) -> bool {
+        let page = (offset >> PAGE_SHIFT) as usize;
+        debug_assert!(offset % PAGE_SIZE + T::SIZE <= PAGE_SIZE);
+        if self.code[page] != 0 || !(self.track.is_silent(page as u64) || self.open_for_write(offset)) {
+            return false;
+        }
+        self.pool.host_page(offset).write(offset, v);
+        true
+    }
+
+    /// The pages of the pool at `offsets`, all of which are about to be written. `None`, as for [`Self::pool_store`], if
+    /// somebody looks for writes to one of them, or code lies there, or if two are the same.
+    #[inline]
+    pub fn pool_pages<const N: usize>(&mut self, offsets: [u64; N]) -> Option<[&mut [u8; 4096]; N]> {
+        let silent = |mem: &mut Self, at: u64| mem.code[(at >> PAGE_SHIFT) as usize] == 0 && mem.open_for_write(at);
+        if offsets.into_iter().all(|at| silent(self, at)) { self.pool.pages_mut(offsets) } else { None }
+    }
+
+    /// Reads an integer of the pool that does not leave its page.
+    #[must_use]
+    #[inline(always)]
+    pub fn pool_load<T: Scalar>(&self, offset: u64) -> T {
+        self.pool.host_page(offset).read(offset)
     }
 
     /// The host's view of the pool page at `offset`.
@@ -508,6 +582,7 @@ impl State for PhysMem {
             tagged: _,
             data_stores: _,
             plain: _,
+            shortcut: _,
             track: _,
         } = self;
         w.field(1, ram_len);

@@ -9,6 +9,9 @@
 
 use super::PAGE_SIZE;
 
+/// [`PAGE_SIZE`] as a length.
+const PAGE: usize = PAGE_SIZE as usize;
+
 /// An integer that guest memory holds.
 pub trait Scalar: Copy + Default + Eq + 'static {
     /// Bytes that it takes.
@@ -177,6 +180,18 @@ impl HostPage {
         same * 32 / size + tail
     }
 
+    /// Reads the bytes at `at` into `to`.
+    pub(crate) fn copy_out(self, at: usize, to: &mut [u8]) {
+        to.copy_from_slice(self.bytes(at, to.len()));
+    }
+
+    /// Writes `from` at `at`.
+    pub(crate) fn copy_in(self, at: usize, from: &[u8]) {
+        assert!(at + from.len() <= PAGE_SIZE as usize, "bulk writes stay in their page");
+        // SAFETY: the range lies in the page (asserted), and no other reference to the pool is alive.
+        unsafe { core::slice::from_raw_parts_mut(self.0.add(at), from.len()) }.copy_from_slice(from);
+    }
+
     /// The bytes at `at`, while nothing else touches the page.
     fn bytes<'a>(self, at: usize, len: usize) -> &'a [u8] {
         assert!(at + len <= PAGE_SIZE as usize, "bulk reads stay in their page");
@@ -252,11 +267,13 @@ impl Pool {
     }
 
     /// Bytes in the pool.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
 
     /// The page at `offset` (rounded down to a page).
+    #[inline]
     pub(crate) fn host_page(&self, offset: u64) -> HostPage {
         let offset = (offset & !(PAGE_SIZE - 1)) as usize;
         assert!(offset + PAGE_SIZE as usize <= self.len(), "page outside of the pool");
@@ -270,6 +287,12 @@ impl Pool {
         assert!(at.checked_add(len).is_some_and(|end| end <= self.len()), "range outside of the pool");
         // SAFETY: inside the mapping (asserted); `&self` keeps `slice_mut` out for as long as the slice lives.
         unsafe { core::slice::from_raw_parts(self.base.add(at), len) }
+    }
+
+    /// The pages at `offsets`, to be written; `None` if two of them are the same.
+    pub(crate) fn pages_mut<const N: usize>(&mut self, offsets: [u64; N]) -> Option<[&mut [u8; PAGE]; N]> {
+        let (pages, _) = self.slice_mut(0, self.len()).as_chunks_mut::<PAGE>();
+        pages.get_disjoint_mut(offsets.map(|at| at as usize / PAGE)).ok()
     }
 
     /// The bytes at `offset`, to be written.

@@ -3,11 +3,12 @@
 use iced_x86::OpKind;
 
 use super::{Access, System, Translation};
+use crate::bus::MmioRun;
 use crate::cpu::bits::CR4_SMAP;
 use crate::cpu::model::Kind;
 use crate::cpu::{Fault, Mode, Outcome, reg, seg};
 use crate::engine::{Health, OpRef};
-use crate::mem::{HostPage, PAGE_SHIFT, PAGE_SIZE, Scalar, Target, Writable};
+use crate::mem::{DevicePage, Fill, HostPage, PAGE_SHIFT, PAGE_SIZE, Scalar, Target, Writable};
 use crate::profile::Event;
 
 /// Whether bits 63:47 of `lin` are alike [SDM-1 3.3.7.1].
@@ -28,6 +29,10 @@ impl System {
     #[inline(never)]
     pub(crate) fn slow_load(&mut self, op: OpRef, lin: u64, size: u64, write: bool) -> bool {
         self.at = Some(op);
+        if let Some(page) = self.tlb.device_read(lin, size, write) {
+            let value = self.load_device(page, lin, size);
+            return self.finish_slow(op, Ok(Some(value)));
+        }
         let access = Access::data(self.cpu.cpl, write);
         let outcome = self.check_canonical(op, lin, size).and_then(|()| self.load_linear(lin, size, access));
         self.finish_slow(op, outcome.map(Some))
@@ -37,6 +42,9 @@ impl System {
     #[cold]
     #[inline(never)]
     pub(crate) fn slow_store(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
+        if let Some(page) = self.tlb.device_write(lin, size) {
+            return self.store_device(op, page, lin, size, value);
+        }
         if self.store_beside_code(op, lin, size, value) {
             return true;
         }
@@ -235,7 +243,7 @@ impl System {
             return None;
         }
         let (read, write) = self.mem.target(t.pa);
-        let Target::Pool(pool) = read else { return None };
+        let Target::Pool(pool) = read else { return self.fill_device(lin, t, access, (read, write)) };
         if self.mem.reads_watched(pool) {
             return None;
         }
@@ -245,7 +253,7 @@ impl System {
             return None;
         }
         self.engine.note(Event::TlbMiss);
-        let writable = match may {
+        let write = match may {
             false => Writable::No,
             true if self.mem.has_code(pool) => Writable::Code,
             true => {
@@ -254,10 +262,90 @@ impl System {
             }
         };
         let page = self.mem.host_page(pool);
+        let fill = Fill {
+            page: Some((page, pool >> PAGE_SHIFT)),
+            device: None,
+            read: true,
+            write,
+            device_write: false,
+            global: t.global,
+        };
+        self.fill(lin, &fill, access);
+        (!access.write || write == Writable::Yes).then_some(page)
+    }
+
+    fn fill(&mut self, lin: u64, fill: &Fill, access: Access) {
         self.tlb.set_user(access.user);
-        self.tlb.fill(lin, page, pool >> 12, true, writable, t.global);
+        self.tlb.fill(lin, fill);
         self.tlb.set_user(self.cpu.cpl == 3);
-        (!access.write || writable == Writable::Yes).then_some(page)
+    }
+
+    /// As [`Self::fill_tlb`], for what is not memory: a device's page is entered, and where it has a shortcut, that.
+    fn fill_device(&mut self, lin: u64, t: &Translation, access: Access, to: (Target, Target)) -> Option<HostPage> {
+        let (Target::Mmio(region), true) = (to.0, to.0 == to.1) else { return None };
+        let pa = self.mem.gated(t.pa) & !(PAGE_SIZE - 1);
+        let mut fill = Fill {
+            page: None,
+            device: Some(DevicePage { region, pa }),
+            read: false,
+            write: Writable::No,
+            device_write: t.writable,
+            global: t.global,
+        };
+        if let Some((pool, reads)) = self.mem.shortcut(pa) {
+            // Watched or with code, the page is the device's for reads, and looked up again for each write.
+            fill.device_write = false;
+            fill.read = reads && !self.mem.reads_watched(pool);
+            let open = t.writable && !self.mem.has_code(pool);
+            if open && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) } {
+                self.mem.note_tag(pool);
+                fill.write = Writable::Yes;
+            }
+            fill.page = Some((self.mem.host_page(pool), pool >> PAGE_SHIFT));
+        }
+        self.engine.note(Event::TlbMiss);
+        self.fill(lin, &fill, access);
+        let here = if access.write { fill.write == Writable::Yes && fill.read } else { fill.read };
+        if here { fill.page.map(|p| p.0) } else { None }
+    }
+
+    /// Reads of a device, whose page is `page`, at `lin`.
+    fn load_device(&mut self, page: DevicePage, lin: u64, size: u64) -> u64 {
+        self.poll.disturbed = true;
+        let (now, pa) = (self.now(), page.pa | lin % PAGE_SIZE);
+        let value = self.bus.mmio_read(&mut self.mem, now, page.region, pa, size as u8);
+        self.after_device();
+        value & (u64::MAX >> (64 - 8 * size))
+    }
+
+    /// Writes to a device, whose page is `page`, at `lin`.
+    fn store_device(&mut self, op: OpRef, page: DevicePage, lin: u64, size: u64, value: u64) -> bool {
+        let (pa, value) = (page.pa | lin % PAGE_SIZE, value & (u64::MAX >> (64 - 8 * size)));
+        if !self.bus.mmio_store(&mut self.mem, page.region, pa, size as u8, value) {
+            return self.store_with_effects(op, page.region, pa, size, value);
+        }
+        if self.mem.map_generation() != self.map_generation {
+            self.leave = true;
+            self.leave_behind(op);
+        }
+        true
+    }
+
+    /// Writes to a device what may have effects.
+    #[inline(never)]
+    fn store_with_effects(&mut self, op: OpRef, region: u16, pa: u64, size: u64, value: u64) -> bool {
+        self.at = Some(op);
+        let now = self.now();
+        self.bus.mmio_write(&mut self.mem, now, region, pa, size as u8, value);
+        self.after_device();
+        self.finish_slow(op, Ok(None))
+    }
+
+    /// Does a run of accesses to a device's region; returns how many are done.
+    pub(crate) fn run_device(&mut self, region: u16, size: u64, run: MmioRun<'_>) -> u64 {
+        let done = self.bus.mmio_run(&mut self.mem, region, size as u8, run);
+        self.after_device();
+        done
     }
 
     /// Writes to a page that may be written but for the decoded code in it: programs whose variables lie among their code,
@@ -382,7 +470,7 @@ impl System {
         };
         match self.tlb.read(lin) {
             Some(v) => Ok(v),
-            None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, false))?)),
+            None => Ok(T::from_u64(self.read_slowly(lin, T::SIZE, false)?)),
         }
     }
 
@@ -398,7 +486,7 @@ impl System {
         };
         match self.tlb.read_for_write(lin) {
             Some(v) => Ok(v),
-            None => Ok(T::from_u64(self.load_linear(lin, T::SIZE, Access::data(self.cpu.cpl, true))?)),
+            None => Ok(T::from_u64(self.read_slowly(lin, T::SIZE, true)?)),
         }
     }
 
@@ -415,7 +503,28 @@ impl System {
         if self.tlb.write(lin, v) {
             return Ok(());
         }
-        self.store_linear(lin, T::SIZE, v.to_u64(), Access::data(self.cpu.cpl, true))
+        self.write_slowly(lin, T::SIZE, v.to_u64())
+    }
+
+    /// A read at `lin` that is not of memory in the TLB.
+    #[inline(never)]
+    fn read_slowly(&mut self, lin: u64, size: u64, write: bool) -> Outcome<u64> {
+        match self.tlb.device_read(lin, size, write) {
+            Some(page) => Ok(self.load_device(page, lin, size)),
+            None => self.load_linear(lin, size, Access::data(self.cpu.cpl, write)),
+        }
+    }
+
+    /// A write at `lin` that is not to memory in the TLB.
+    #[inline(never)]
+    fn write_slowly(&mut self, lin: u64, size: u64, value: u64) -> Outcome {
+        if let Some(page) = self.tlb.device_write(lin, size)
+            && self.bus.mmio_store(&mut self.mem, page.region, page.pa | lin % PAGE_SIZE, size as u8, value)
+        {
+            self.leave |= self.mem.map_generation() != self.map_generation;
+            return Ok(());
+        }
+        self.store_linear(lin, size, value, Access::data(self.cpu.cpl, true))
     }
 
     /// A read that passes the end of segment `s`: goes on at its start where the CPU's model does, and faults elsewhere.

@@ -59,7 +59,7 @@ impl Cpu {
         })
     }
 
-    fn has_breakpoints(&self) -> bool {
+    pub(crate) fn has_breakpoints(&self) -> bool {
         self.dr[7] & 0xFF != 0
     }
 

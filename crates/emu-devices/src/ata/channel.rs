@@ -115,6 +115,16 @@ impl Channel {
         }
     }
 
+    /// Reads the data register again and again, but not so far that anything else happens; returns how often.
+    pub(crate) fn read_run(&mut self, size: u8, data: &mut [u8]) -> usize {
+        self.current().map_or(0, |drive| drive.port.take_run(size, data))
+    }
+
+    /// Writes the data register again and again, but not so far that anything else happens; returns how often.
+    pub(crate) fn write_run(&mut self, size: u8, data: &[u8]) -> usize {
+        self.current().map_or(0, |drive| drive.port.put_run(size, data))
+    }
+
     /// Writes command block register `offset` (0 to 7).
     pub(crate) fn write(&mut self, cx: &mut DevCx<'_>, offset: u16, size: u8, value: u32) {
         if offset == 0 {

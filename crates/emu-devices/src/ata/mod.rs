@@ -22,7 +22,7 @@ use emu_core::block::BlockBackend;
 use emu_core::bus::{DevCx, Device, PortDevice, Wire};
 use emu_core::input::Input;
 use emu_core::state::{State, StateError, StateReader, StateWriter};
-use emu_core::time::Ticks;
+use emu_core::time::{ClockRate, Ticks};
 
 pub(crate) use channel::Channel;
 pub use drive::Drive;
@@ -199,6 +199,12 @@ pub(crate) fn channel_peek(c: &Channel, control: bool, offset: u16) -> u32 {
     }
 }
 
+/// Until when a register that was read stays as it is: drives change only by commands, data and events, and the status has told
+/// all that reading it clears.
+pub(crate) fn registers_stay(control: bool, offset: u16) -> Option<Ticks> {
+    (control || offset != 0).then_some(Ticks::NEVER)
+}
+
 impl PortDevice for AtaChannel {
     fn read(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8) -> u32 {
         channel_read(&mut self.channel, cx, region == REGION_CONTROL, offset, size)
@@ -206,6 +212,18 @@ impl PortDevice for AtaChannel {
 
     fn write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u16, size: u8, value: u32) {
         channel_write(&mut self.channel, cx, region == REGION_CONTROL, offset, size, value);
+    }
+
+    fn steady_until(&self, _now: Ticks, _rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
+        registers_stay(region == REGION_CONTROL, offset)
+    }
+
+    fn read_run(&mut self, region: u16, offset: u16, size: u8, data: &mut [u8]) -> usize {
+        if region == REGION_COMMAND && offset == 0 { self.channel.read_run(size, data) } else { 0 }
+    }
+
+    fn write_run(&mut self, region: u16, offset: u16, size: u8, data: &[u8]) -> usize {
+        if region == REGION_COMMAND && offset == 0 { self.channel.write_run(size, data) } else { 0 }
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, _size: u8) -> u32 {

@@ -142,6 +142,36 @@ impl Port {
         self.pos += n;
     }
 
+    /// How many accesses of `size` bytes move bytes of the buffer without getting it through, of `most`: nothing happens but
+    /// at the last one.
+    fn quiet_accesses(&self, size: u8, most: usize) -> usize {
+        if size == 1 { 0 } else { most.min((self.buffer.len() - self.pos).saturating_sub(1) / usize::from(size)) }
+    }
+
+    /// Takes words or doublewords off the buffer, but not the last; returns how many.
+    pub(super) fn take_run(&mut self, size: u8, data: &mut [u8]) -> usize {
+        if self.phase != Phase::In {
+            return 0;
+        }
+        let n = self.quiet_accesses(size, data.len() / usize::from(size));
+        let len = n * usize::from(size);
+        data[..len].copy_from_slice(&self.buffer[self.pos..self.pos + len]);
+        self.pos += len;
+        n
+    }
+
+    /// Puts words or doublewords into the buffer, but not the last; returns how many.
+    pub(super) fn put_run(&mut self, size: u8, data: &[u8]) -> usize {
+        if self.phase != Phase::Out {
+            return 0;
+        }
+        let n = self.quiet_accesses(size, data.len() / usize::from(size));
+        let len = n * usize::from(size);
+        self.buffer[self.pos..self.pos + len].copy_from_slice(&data[..len]);
+        self.pos += len;
+        n
+    }
+
     /// Whether the host has moved the whole buffer.
     pub(super) fn is_through(&self) -> bool {
         self.pos == self.buffer.len()

@@ -18,7 +18,7 @@ use emu_core::block::BlockBackend;
 use emu_core::bus::{DevCx, Device, DmaClient, PortDevice, Wire};
 use emu_core::input::Input;
 use emu_core::state::{State, StateError, StateReader, StateWriter};
-use emu_core::time::Ticks;
+use emu_core::time::{ClockRate, Ticks};
 
 use command::{Command, POLLED};
 pub use drive::{DriveKind, FloppyDrive};
@@ -369,6 +369,10 @@ impl PortDevice for Fdc {
             (REGION_DIR, _) => self.rate = value & 3,
             _ => {}
         }
+    }
+
+    fn steady_until(&self, _now: Ticks, _rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
+        ((region, offset) != (REGION_MAIN, 5)).then_some(Ticks::NEVER)
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, _size: u8) -> u32 {

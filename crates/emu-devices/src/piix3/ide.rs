@@ -10,9 +10,9 @@ use emu_core::block::BlockBackend;
 use emu_core::bus::{DevCx, Device, PciAddress, PciFunction, PortDevice, Remap, Wire};
 use emu_core::input::Input;
 use emu_core::state::{State, StateError, StateReader, StateWriter};
-use emu_core::time::Ticks;
+use emu_core::time::{ClockRate, Ticks};
 
-use crate::ata::{Channel, Drive, channel_peek, channel_read, channel_write};
+use crate::ata::{Channel, Drive, channel_peek, channel_read, channel_write, registers_stay};
 use crate::geometry::Geometry;
 use crate::pci_config::ConfigSpace;
 
@@ -149,6 +149,22 @@ impl PortDevice for Piix3Ide {
         }
         let (channel, control) = channel_of(region);
         channel_write(&mut self.channels[channel], cx, control, offset, size, value);
+    }
+
+    fn steady_until(&self, _now: Ticks, _rate: ClockRate, region: u16, offset: u16) -> Option<Ticks> {
+        if region == REGION_BUS_MASTER { None } else { registers_stay(channel_of(region).1, offset) }
+    }
+
+    fn read_run(&mut self, region: u16, offset: u16, size: u8, data: &mut [u8]) -> usize {
+        let (channel, control) = channel_of(region);
+        let is_data = region != REGION_BUS_MASTER && !control && offset == 0;
+        if is_data { self.channels[channel].read_run(size, data) } else { 0 }
+    }
+
+    fn write_run(&mut self, region: u16, offset: u16, size: u8, data: &[u8]) -> usize {
+        let (channel, control) = channel_of(region);
+        let is_data = region != REGION_BUS_MASTER && !control && offset == 0;
+        if is_data { self.channels[channel].write_run(size, data) } else { 0 }
     }
 
     fn peek(&self, _now: Ticks, region: u16, offset: u16, size: u8) -> u32 {

@@ -1,10 +1,14 @@
 //! The window at A0000h: from CPU addresses to planes, through latches, set/reset, rotator, ALU and bit mask.
 
 use emu_core::Ticks;
-use emu_core::bus::{DevCx, MmioDevice};
-use emu_core::mem::PhysMem;
+use emu_core::bus::{DevCx, MmioDevice, MmioRun};
+use emu_core::mem::{PhysMem, Shortcut};
 
-use super::Vga;
+use super::{Vga, WINDOW};
+
+/// Writes of a mode after which the CPU's stores go to memory by themselves: changing that way costs the CPU what it has
+/// cached of addresses, so that programs that change banks all the time are better off without.
+const WRITES_BEFORE_SHORTCUT: u32 = 32;
 
 /// For each of 16 sets of planes, FFh in the byte of each plane that belongs to it.
 const PLANE_BYTES: [u32; 16] = plane_bytes();
@@ -34,7 +38,7 @@ pub const fn cell(a: u32) -> u32 {
 
 /// How CPU addresses become plane addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     /// The chip does not answer.
     #[default]
     Closed,
@@ -51,12 +55,47 @@ enum Route {
 /// What the registers say about the window, worked out when they change.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Path {
-    route: Route,
+    pub(super) route: Route,
     /// First offset of the window from A0000h, and its bytes.
-    start: u32,
-    len: u32,
+    pub(super) start: u32,
+    pub(super) len: u32,
     /// Writes put the CPU's byte into the planes as it is.
     plain: bool,
+    /// What a write comes to.
+    pub(super) store: Store,
+    /// The bytes of the planes that the map mask lets through.
+    pub(super) mask: u32,
+    /// What the bank adds to plane addresses.
+    pub(super) bank: u32,
+    /// The window as memory of the pool, if it is that.
+    shortcut: Option<Shortcut>,
+}
+
+/// What a write comes to, where that can be said by the registers alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Store {
+    /// A word of the four planes, through the whole of the chip.
+    #[default]
+    Planes,
+    /// A bank of memory of the pool, from this offset on.
+    Bank(u64),
+    /// Pixels next to each other, 16 KiB of them together.
+    Pixels,
+    /// Text: characters and attributes next to each other, as they are.
+    Cells,
+}
+
+impl Path {
+    /// The window's first 64 KiB as the CPU may have them by itself, if they are as simple as memory.
+    fn shortcut(&self, vram: u64) -> Option<Shortcut> {
+        // Reads of planes load the latches.
+        let (pool, piece, stride, reads) = match self.store {
+            Store::Bank(pool) => (pool, 0x1_0000, 0x1_0000, true),
+            Store::Pixels => (vram, 0x4000, 0x1_4000, false),
+            Store::Planes | Store::Cells => return None,
+        };
+        (self.start == 0).then_some(Shortcut { start: WINDOW.0, len: 0x1_0000, pool, piece, stride, reads })
+    }
 }
 
 impl Vga {
@@ -79,9 +118,44 @@ impl Vga {
         } else {
             Route::Planar
         };
-        self.path = Path { route, start, len, plain };
+        let mask = r.seq[2] & 15;
+        let store = match route {
+            Route::Chain4 if plain && mask == 15 => Store::Pixels,
+            Route::OddEven { chained: true } if plain && mask == 3 => Store::Cells,
+            _ => Store::Planes,
+        };
+        let (mask, bank) = (PLANE_BYTES[usize::from(mask)], self.vbe.plane_bank());
+        self.path = Path { route, start, len, plain, store, mask, bank, shortcut: None };
         if self.vbe.enabled() && !self.vbe.planar() {
-            self.path = Path { route: Route::Linear, start: 0, len: 0x1_0000, plain: true };
+            let store = Store::Bank(self.vram + u64::from(self.vbe.bank() & (self.vram_len - 1)));
+            let route = Route::Linear;
+            self.path = Path { route, start: 0, len: 0x1_0000, plain: true, store, mask, bank, shortcut: None };
+        }
+        self.path.shortcut = self.path.shortcut(self.vram);
+    }
+
+    /// Takes away the CPU's own way to the window, if it does not lead there any more.
+    pub(super) fn check_shortcut(&mut self, mem: &mut PhysMem) {
+        if self.shortcut.is_some() && self.shortcut != self.path.shortcut {
+            self.drop_shortcut(mem);
+        }
+    }
+
+    /// Takes away the CPU's own way to the window.
+    pub(super) fn drop_shortcut(&mut self, mem: &mut PhysMem) {
+        mem.set_shortcut(None);
+        (self.shortcut, self.writes) = (None, 0);
+    }
+
+    /// The guest writes to the window.
+    fn count_write(&mut self, mem: &mut PhysMem) {
+        self.touched();
+        if self.shortcut.is_none() && self.path.shortcut.is_some() {
+            self.writes += 1;
+            if self.writes >= WRITES_BEFORE_SHORTCUT {
+                self.shortcut = self.path.shortcut;
+                mem.set_shortcut(self.shortcut);
+            }
         }
     }
 
@@ -99,7 +173,7 @@ impl Vga {
     }
 
     /// Pool offset of the word at plane address `a`.
-    fn word(&self, a: u32) -> u64 {
+    pub(super) fn word(&self, a: u32) -> u64 {
         self.vram + u64::from((cell(a) << 2) & (self.vram_len - 1))
     }
 
@@ -185,9 +259,14 @@ impl Vga {
     }
 
     /// The four planes' bytes that a CPU byte becomes [VGA-TR 2-24].
-    fn shaped(&self, value: u8) -> u32 {
+    #[inline]
+    pub(super) fn shaped(&self, value: u8) -> u32 {
+        if self.path.plain { splat(value) } else { self.shaped_by_registers(value) }
+    }
+
+    #[inline(never)]
+    fn shaped_by_registers(&self, value: u8) -> u32 {
         let g = &self.regs.gdc;
-        let splat = |byte: u8| u32::from(byte) * 0x0101_0101;
         let set = PLANE_BYTES[usize::from(g[0] & 15)];
         let rotated = splat(value.rotate_right(u32::from(g[3] & 7)));
         let (source, mask) = match g[5] & 3 {
@@ -229,20 +308,7 @@ impl Vga {
         if self.path.route == Route::Linear { self.linear_address(at) } else { self.word(self.planes_at(at).0) }
     }
 
-    fn write_runs(&self, mem: &mut PhysMem, at: u32, size: u32, value: u64) -> bool {
-        let at = at.wrapping_sub(self.path.start);
-        let n = if self.path.plain { self.run_length(at, size, self.regs.seq[2]) } else { 0 };
-        if n == 0 {
-            return false;
-        }
-        let bytes = value.to_le_bytes();
-        for (i, run) in (0u32..).zip(bytes[..size as usize].chunks(n as usize)) {
-            mem.pool_write(self.run_at(at + i * n), run);
-        }
-        true
-    }
-
-    fn read_runs(&mut self, mem: &PhysMem, at: u32, size: u32) -> Option<u64> {
+    pub(super) fn read_runs(&mut self, mem: &PhysMem, at: u32, size: u32) -> Option<u64> {
         let at = at.wrapping_sub(self.path.start);
         let g = &self.regs.gdc;
         let from_pair = g[5] & 0x10 != 0 && g[4] & 2 == 0;
@@ -263,34 +329,126 @@ impl Vga {
     }
 }
 
-impl MmioDevice for Vga {
-    fn read(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u64, size: u8) -> u64 {
+/// Writes that do not go byte by byte, each as the mode in force has it. They write pages that nobody looks at, and leave all
+/// others to bytes.
+impl Vga {
+    /// Writes `size` bytes at `offset` from A0000h; returns false if some of it is not done: then all of it is to be done by
+    /// bytes, once more where it was.
+    #[inline(always)]
+    pub(super) fn put(&self, mem: &mut PhysMem, offset: u32, size: u32, value: u64) -> bool {
+        let at = offset.wrapping_sub(self.path.start);
+        if at >= self.path.len || self.path.len - at < size {
+            return false;
+        }
+        match self.path.store {
+            Store::Planes if size == 1 => self.put_planes(mem, at, self.shaped(value as u8)),
+            Store::Planes => self.put_wide_planes(mem, at, size, value),
+            Store::Cells if size == 2 && at & 1 == 0 => mem.pool_store(self.cell_at(at), value as u16),
+            Store::Cells => self.put_cells(mem, at, size, value),
+            Store::Bank(_) | Store::Pixels => put(mem, self.flat(at), size, value),
+        }
+    }
+
+    /// Pool offset of the byte at `at` of a bank or of chained pixels, whose pages are pages of the pool.
+    pub(super) fn flat(&self, at: u32) -> u64 {
+        match self.path.store {
+            Store::Bank(base) => base + u64::from(at),
+            _ => self.vram + u64::from(at & 0xFFFF) + u64::from(at >> 14 & 3) * 0x1_0000,
+        }
+    }
+
+    #[inline(never)]
+    fn put_cells(&self, mem: &mut PhysMem, at: u32, size: u32, value: u64) -> bool {
+        (0..size).all(|i| mem.pool_store(self.cell_at(at + i), (value >> (8 * i)) as u8))
+    }
+
+    #[inline(never)]
+    fn put_wide_planes(&self, mem: &mut PhysMem, at: u32, size: u32, value: u64) -> bool {
+        (0..size).all(|i| self.put_planes(mem, at + i, self.shaped((value >> (8 * i)) as u8)))
+    }
+
+    /// Pool offset of the byte at `at` of a window to text.
+    pub(super) fn cell_at(&self, at: u32) -> u64 {
+        self.word(at & 0xFFFE | at >> 16 & 1) + u64::from(at & 1)
+    }
+
+    /// Writes the planes' bytes `shaped` where the window's offset `at` reaches.
+    #[inline]
+    fn put_planes(&self, mem: &mut PhysMem, at: u32, shaped: u32) -> bool {
+        let (word, mask) = match self.path.route {
+            Route::Closed => return true,
+            Route::Planar => (self.word((at & 0xFFFF) + self.path.bank), self.path.mask),
+            _ => {
+                let (a, planes) = self.planes_at(at);
+                (self.word(a), PLANE_BYTES[usize::from(planes)] & self.path.mask)
+            }
+        };
+        let old: u32 = mem.pool_load(word);
+        mem.pool_store(word, old & !mask | shaped & mask)
+    }
+
+    pub(super) fn load(&mut self, mem: &PhysMem, offset: u32, size: u32) -> u64 {
         if size > 1
-            && let Some(value) = self.read_runs(cx.mem, offset as u32, size.into())
+            && let Some(value) = self.read_runs(mem, offset, size)
         {
             return value;
         }
         let mut value = 0;
-        for i in 0..u32::from(size) {
-            let (byte, latches) = self.read_byte(cx.mem, offset as u32 + i);
+        for i in 0..size {
+            let (byte, latches) = self.read_byte(mem, offset + i);
             self.latches = latches;
             value |= u64::from(byte) << (8 * i);
         }
         value
     }
+}
+
+impl MmioDevice for Vga {
+    fn read(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u64, size: u8) -> u64 {
+        self.load(cx.mem, offset as u32, size.into())
+    }
 
     fn write(&mut self, cx: &mut DevCx<'_>, _region: u16, offset: u64, size: u8, value: u64) {
-        self.touched();
-        if size > 1 && self.write_runs(cx.mem, offset as u32, size.into(), value) {
-            return;
-        }
+        self.count_write(cx.mem);
         for i in 0..u32::from(size) {
             self.write_byte(cx.mem, offset as u32 + i, (value >> (8 * i)) as u8);
         }
     }
 
+    fn store(&mut self, mem: &mut PhysMem, _region: u16, offset: u64, size: u8, value: u64) -> bool {
+        let done = self.put(mem, offset as u32, size.into(), value);
+        if done {
+            self.count_write(mem);
+        }
+        done
+    }
+
+    fn run(&mut self, mem: &mut PhysMem, _region: u16, size: u8, run: MmioRun<'_>) -> u64 {
+        let done = self.do_run(mem, size.into(), run);
+        if done > 0 {
+            self.count_write(mem);
+        }
+        done as u64
+    }
+
     /// Video memory lies in the pool, which is not at hand here: see [`Vga::peek_window`].
     fn peek(&self, _now: Ticks, _region: u16, _offset: u64, _size: u8) -> u64 {
         u64::MAX
+    }
+}
+
+/// `byte` in all four planes.
+fn splat(byte: u8) -> u32 {
+    u32::from(byte) * 0x0101_0101
+}
+
+/// Writes `size` bytes to the pool.
+#[inline(never)]
+fn put(mem: &mut PhysMem, to: u64, size: u32, value: u64) -> bool {
+    match size {
+        1 => mem.pool_store(to, value as u8),
+        2 => mem.pool_store(to, value as u16),
+        4 => mem.pool_store(to, value as u32),
+        _ => mem.pool_store(to, value),
     }
 }

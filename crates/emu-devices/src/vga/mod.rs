@@ -19,6 +19,7 @@ mod pci;
 mod ports;
 mod regs;
 pub mod render;
+mod runs;
 mod setup;
 mod timing;
 mod vbe;
@@ -27,7 +28,7 @@ mod vbe;
 mod tests;
 
 use emu_core::bus::{DevCx, Device, DeviceId, MmioDevice, PciAddress, PciFunction, PortDevice};
-use emu_core::mem::{PhysMem, Target};
+use emu_core::mem::{PhysMem, Shortcut, Target};
 use emu_core::state::{State, StateError, StateReader, StateWriter};
 use emu_core::{Bus, ClockRate, Ticks};
 
@@ -83,6 +84,9 @@ pub struct Vga {
     // Volatile
     path: memory::Path,
     generation: u64,
+    /// The way to the window that the CPU has by itself, and the writes that came by here before it got one.
+    shortcut: Option<Shortcut>,
+    writes: u32,
 }
 
 impl Vga {
@@ -117,28 +121,28 @@ impl Vga {
             latches: 0,
             path: memory::Path::default(),
             generation: 0,
+            shortcut: None,
+            writes: 0,
         };
         vga.update_path();
         vga
     }
 
-    /// A number that rises with every guest access that may change the picture, except writes straight to the linear
-    /// frame buffer. While [`Self::linear`] holds, front ends compare frames instead.
+    /// A number that differs whenever a guest access may have changed the picture. `None` in VBE modes, whose frame buffer
+    /// the guest writes without passing by here: only frames tell.
     #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// A value that differs whenever the picture may: [`Self::generation`], and what blinks by itself.
-    #[must_use]
-    pub fn picture(&self, now: Ticks, rate: ClockRate) -> (u64, u64) {
-        (self.generation, timing::Timing::of(&self.regs).frames_at(now, rate) / 8)
-    }
-
-    /// Whether the picture comes from a VBE mode, whose frame buffer the guest writes without passing by here.
-    #[must_use]
-    pub fn linear(&self) -> bool {
-        self.vbe.enabled()
+    pub fn generation(&self, mem: &PhysMem) -> Option<u64> {
+        match self.shortcut {
+            _ if self.vbe.enabled() => None,
+            None => Some(self.generation),
+            Some(s) => {
+                let pieces = (0..s.len).step_by(s.piece as usize).map(|at| mem.pool(s.place(at), s.piece as usize));
+                Some(pieces.flat_map(|piece| piece.chunks_exact(8)).fold(self.generation, |mark, bytes| {
+                    let word = bytes.try_into().map_or(0, u64::from_le_bytes);
+                    (mark.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                }))
+            }
+        }
     }
 
     /// The picture at `now`.
@@ -210,6 +214,7 @@ impl Device for Vga {
             f.reset(cx);
         }
         self.update_path();
+        self.drop_shortcut(cx.mem);
         self.touched();
     }
 
@@ -226,7 +231,16 @@ impl Device for Vga {
         self.pci.as_mut().map(|f| f as &mut dyn PciFunction)
     }
 
+    fn mmio_write(&mut self, cx: &mut DevCx<'_>, region: u16, offset: u64, size: u8, value: u64) {
+        MmioDevice::write(self, cx, region, offset, size, value);
+    }
+
+    fn mmio_store(&mut self, mem: &mut PhysMem, region: u16, offset: u64, size: u8, value: u64) -> bool {
+        MmioDevice::store(self, mem, region, offset, size, value)
+    }
+
     fn restored(&mut self, cx: &mut DevCx<'_>) {
+        self.drop_shortcut(cx.mem);
         if let Some(f) = &mut self.pci {
             f.remap(cx);
         }
@@ -238,7 +252,8 @@ impl State for Vga {
     const VERSION: u16 = 1;
 
     fn save(&self, w: &mut StateWriter) {
-        let Self { vram_len, vram: _, pci, regs, dac, vbe, latches, path: _, generation: _ } = self;
+        let Self { vram_len, vram: _, pci, regs, dac, vbe, latches, path: _, generation: _, shortcut: _, writes: _ } =
+            self;
         w.field(1, vram_len);
         w.part(2, regs);
         w.part(3, dac);

@@ -1,6 +1,7 @@
 //! The I/O ports.
 
 use emu_core::bus::{DevCx, PortDevice};
+use emu_core::mem::PhysMem;
 use emu_core::{ClockRate, Ticks};
 
 use super::Vga;
@@ -68,7 +69,7 @@ impl Vga {
         }
     }
 
-    fn write_port(&mut self, port: u16, value: u8) {
+    fn write_port(&mut self, mem: &mut PhysMem, port: u16, value: u8) {
         let r = &mut self.regs;
         match port {
             0x3C0 => r.write_attr(value),
@@ -87,7 +88,10 @@ impl Vga {
             0x3BA | 0x3DA => r.feature = value & 8,
             _ => {}
         }
-        self.update_path();
+        if matches!(port, 0x3C2 | 0x3C3 | 0x3C5 | 0x3CF) {
+            self.update_path();
+            self.check_shortcut(mem);
+        }
         self.touched();
     }
 }
@@ -107,7 +111,7 @@ impl PortDevice for Vga {
         if region == 0x1CE {
             self.write_dispi(cx, offset, size, value as u16);
         } else if self.answers(port) {
-            self.write_port(port, value as u8);
+            self.write_port(cx.mem, port, value as u8);
         }
     }
 

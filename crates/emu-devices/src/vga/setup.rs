@@ -35,6 +35,7 @@ impl Vga {
         }
         mem.pool_write(self.vram, &planes);
         self.update_path();
+        self.drop_shortcut(mem);
         self.touched();
     }
 

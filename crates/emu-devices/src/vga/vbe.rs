@@ -216,6 +216,7 @@ impl Vga {
         }
         self.dac.set_width(self.vbe.enable & DAC_8BIT != 0);
         self.update_path();
+        self.check_shortcut(cx.mem);
         self.touched();
     }
 }
