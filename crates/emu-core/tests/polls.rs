@@ -118,6 +118,30 @@ fn a_port_that_does_not_tell_is_read_each_time() {
     assert_eq!(quick, slow);
 }
 
+/// Whatever the bits of the counter, and whether it comes to 0 or the loop is cut by a deadline.
+#[test]
+fn loops_that_count_down() {
+    // IN AL, 40h; LOOP back, from 30,000 on. IN AL, 40h; DEC ESI; JNZ back, from 200 on. HLT.
+    let looped = [0xB9, 0x30, 0x75, 0xE4, 0x40, 0xE2, 0xFC];
+    let wide = [0x66, 0xBE, 200, 0, 0, 0, 0xE4, 0x40, 0x66, 0x4E, 0x75, 0xFA];
+    let (quick, slow) = both_ways(&[&looped[..], &wide, &[0xF4]].concat());
+    assert!(quick < slow / 20 && slow > 30_000, "{quick} of {slow} reads");
+    // CMP [500h], AX; PAUSE; DEC CX; JNZ back: what is above CX stays, and the carry is that of CMP. Looked at on both sides of
+    // many deadlines.
+    let code = [0x66, 0xB9, 0, 0x80, 5, 0, 0x39, 0x06, 0x00, 0x05, 0xF3, 0x90, 0x49, 0x75, 0xF7, 0xF4];
+    let (mut whole, mut pieces) = (machine(&code, true), machine(&code, false));
+    for n in 1..=99_000u64 {
+        pieces.run(Ticks(n));
+        if n % 3_331 < 5 {
+            whole.run(Ticks(n));
+            assert_eq!(whole.cpu.regs, pieces.cpu.regs, "at {n}");
+            assert_eq!((whole.cpu.rip, whole.cpu.eflags()), (pieces.cpu.rip, pieces.cpu.eflags()), "at {n}");
+        }
+    }
+    // LOOP to itself, with the carry set; DEC BX with JNZ, and BX used: not passed over.
+    both_ways(&[0xF9, 0xB9, 0, 0x40, 0xE2, 0xFE, 0xBB, 0x99, 0x02, 0x39, 0xD8, 0x4B, 0x75, 0xFB, 0xF4]);
+}
+
 #[test]
 fn a_walk_along_a_list_is_none() {
     // MOV BX, [BX]; TEST BX, BX; JNZ back; HLT.

@@ -49,8 +49,8 @@ pub(crate) struct Block {
     /// Some of them are edges.
     pub(crate) has_edges: bool,
     pub(crate) insns: Box<[InsnPlace]>,
-    /// It may be a loop that only looks (see `polls.rs`).
-    pub(crate) polls: bool,
+    /// Which loop it may be that only looks (see `polls.rs`).
+    pub(crate) polls: super::Polls,
     /// The bytes that it was decoded from.
     pub(crate) bytes: Box<[u8]>,
     /// The edges that lead here.

@@ -5,6 +5,7 @@ use iced_x86::{Code, Decoder, DecoderError, FlowControl, Instruction, OpKind};
 use super::block::{Block, Health, InsnPlace};
 use super::context::NO_KEY;
 use super::op::{Edge, Enters, Guess, Handler, Landing, Op, OpRef, REGISTERS, Seen, Slot, Wide};
+use super::polls::Polls;
 use super::{ColdInsn, NONE, chain, front, polls};
 use crate::System;
 use crate::cpu::model::Kind;
@@ -341,10 +342,10 @@ impl System {
         let ops = slots.len() as u16;
         let entry = engine.push_slots(&mut slots);
         let plain = linkable && !stops && !firmware && !mode.has(Mode::WATCH | Mode::ALIGN);
-        let polls = plain && polls::is_poll(&engine.insns[..n]);
+        let polls = if plain { polls::polls(&engine.insns[..n]) } else { Polls::No };
         if stops {
             entry.set_run(chain::break_handler(mode_key));
-        } else if polls && engine.profile.is_none() {
+        } else if polls.any() && engine.profile.is_none() {
             entry.set_run(chain::poll_handler(mode_key));
         }
         let has_edges = !edges.is_empty();
@@ -426,7 +427,8 @@ impl System {
         }
         let edges = core::mem::take(&mut b.edges);
         slots[0] = chain::entry_slot(engine.entry_handler(mode.0, false), index, places.len(), len);
-        let polls = !mode.has(Mode::WATCH | Mode::ALIGN) && polls::is_poll(&engine.insns[..places.len()]);
+        let plain = !mode.has(Mode::WATCH | Mode::ALIGN);
+        let polls = if plain { polls::polls(&engine.insns[..places.len()]) } else { Polls::No };
         let fits = engine.replace_ops(index, &slots, &edges, &places, &bytes[..len], polls);
         slots.clear();
         places.clear();

@@ -62,7 +62,7 @@ impl Engine {
         self.blocks[i as usize].health = Health::Good;
         let b = self.block(i);
         let stops = self.breaks_at(b.key % PAGE_SIZE);
-        b.entry.set_run(match (stops, b.polls && self.profile.is_none()) {
+        b.entry.set_run(match (stops, b.polls.any() && self.profile.is_none()) {
             (true, _) => chain::break_handler(b.mode),
             (_, true) => chain::poll_handler(b.mode),
             _ => self.entry_handler(b.mode, false),
@@ -190,7 +190,7 @@ impl Engine {
         edges: &[u16],
         places: &[super::InsnPlace],
         bytes: &[u8],
-        polls: bool,
+        polls: super::Polls,
     ) -> bool {
         let b = &mut self.blocks[i as usize];
         // Where an edge of it leads, the block there has it on its list.

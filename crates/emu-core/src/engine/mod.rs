@@ -20,7 +20,7 @@ pub(crate) use block::{Block, Health, InsnPlace};
 pub(crate) use build::Builder;
 pub(crate) use chain::{CLOSE_TO_END, cold, cold_end, land, landing, refuse_block, run_chain, run_decoded};
 pub(crate) use op::{Edge, Enters, Guess, Handler, Landing, OpRef, Seen, Slot, goto, next};
-pub(crate) use polls::Poll;
+pub(crate) use polls::{Poll, Polls};
 
 use crate::exec::{self, Exec, ExecTable};
 use crate::mem::PAGE_SIZE;

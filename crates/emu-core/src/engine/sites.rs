@@ -100,7 +100,7 @@ impl Engine {
         let (size, op) = (block.insns[n].immediate, block.entry.step(block.insns[n].slot.into()));
         let at = block.offset_of(n + 1) - u64::from(size);
         let offset = block.key + at;
-        if !block.polls && self.profile.is_none() && !self.others_decoded(i, offset, size.into()) {
+        if !block.polls.any() && self.profile.is_none() && !self.others_decoded(i, offset, size.into()) {
             let epoch = self.sites.epoch;
             self.sites.sites[slot(offset)] = Site { offset, size, at: at as u16, block: i, op, epoch };
         }
