@@ -157,6 +157,9 @@ fn compiled(rng: &mut TestRng, out: &mut Vec<u8>) -> u64 {
     match rng.next() % 8 {
         0 | 1 => {
             out.extend([0xd9, 0xc0 | rng.next() as u8 & 3]);
+            if rng.next().is_multiple_of(8) {
+                out.extend([0xd9, 0xfa]);
+            }
             (0..operations).for_each(|_| out.extend(operation(rng)));
             out.extend(pick(
                 rng,

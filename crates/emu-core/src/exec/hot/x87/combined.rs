@@ -14,7 +14,7 @@ use crate::System;
 use crate::engine::OpRef;
 use crate::fpu::Fpu;
 use crate::fpu::lazy::Speed;
-use crate::fpu::quick::{Num, Quick, Rounded, Twice, relate};
+use crate::fpu::quick::{Num, Quick, Rounded, Twice, relate, root};
 use crate::mem::Scalar;
 
 /// FADD ST(0), ST(i) and its kin.
@@ -194,6 +194,44 @@ combined! {
         fpu.put(to, fpu.num(other));
         fpu.put(other, out.value);
         fpu.passed_after(op.step(1).fields(), out.inexact);
+    }
+}
+
+/// FLD ST(i), and FSQRT.
+pub(super) struct PushRoot;
+
+impl Value for PushRoot {
+    type First = Push;
+    const SLOTS: usize = 2;
+    #[inline(always)]
+    fn value(sys: &mut System, op: OpRef) -> Option<Rounded> {
+        root::<false>(sys.cpu.fpu.num(op.place_b()))
+    }
+}
+
+/// A value that leaves nothing else, and an operation with it that pops it.
+pub(super) struct Popped<V, O>(PhantomData<(V, O)>);
+
+impl<V: Value, O: Quick> Attempt for Popped<V, O> {
+    const SLOTS: usize = V::SLOTS + 1;
+    #[inline(always)]
+    fn attempt(sys: &mut System, op: OpRef) -> Option<bool> {
+        if !sys.cpu.fpu.computes::<false>() {
+            return None;
+        }
+        let value = V::value(sys, op)?;
+        let (fpu, last) = (&mut sys.cpu.fpu, op.step(V::SLOTS));
+        let to = last.place_a();
+        let out = O::quick::<false>(fpu.num(to), value.value)?;
+        fpu.put(op.place_a(), value.value);
+        fpu.put(to, out.value);
+        fpu.passed_rounding(last.fields(), value.inexact | out.inexact, out.up);
+        Some(true)
+    }
+    #[cold]
+    #[inline(never)]
+    fn otherwise(sys: &mut System, op: OpRef) {
+        one::<V::First>(sys, op)
     }
 }
 

@@ -30,7 +30,6 @@ macro_rules! rows {
 pub(in super::super) fn pairs(all: &mut Fusions) {
     rows!(all;
         Exch => [Fcomip, Fucomip, FstpSt0];
-        Push => [SquareRoot<false>];
     );
     begins::<Exch>(all);
     begins::<Push>(all);
@@ -46,6 +45,11 @@ pub(in super::super) fn pairs(all: &mut Fusions) {
     joins::<To0<Mul>, Pop<Mul>, OpPop<Mul, Mul>>(all);
     joins::<Kept<PushOp<Mul>>, To0<Mul>, Kept<PushOpOp<Mul, Mul>>>(all);
     joins::<Kept<ExchOp<Mul>>, To0<Mul>, Kept<ExchOpOp<Mul, Mul>>>(all);
+    joins::<Push, SquareRoot<false>, Kept<PushRoot>>(all);
+    joins::<Kept<PushRoot>, Pop<Mul>, Popped<PushRoot, Mul>>(all);
+    joins::<Kept<PushOp<Mul>>, Pop<Add>, Popped<PushOp<Mul>, Add>>(all);
+    joins::<Kept<PushOp<Mul>>, Pop<Sub>, Popped<PushOp<Mul>, Sub>>(all);
+    joins::<Kept<PushOp<Mul>>, Pop<SubR>, Popped<PushOp<Mul>, SubR>>(all);
     memory::<quick::Double, A32B>(all);
     memory::<quick::Double, A64B>(all);
     memory::<Single, A32B>(all);
