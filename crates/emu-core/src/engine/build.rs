@@ -516,6 +516,7 @@ impl System {
             return Ok(page | (lin & (PAGE_SIZE - 1)));
         }
         let t = self.translate(lin, Access::code(self.cpu.cpl))?;
+        self.hold(lin, &t, true);
         self.engine.contexts.note(lin, t.pa, t.global, self.cpu.cr3);
         Ok(t.pa)
     }
@@ -526,6 +527,7 @@ impl System {
             return Some(page | (lin & (PAGE_SIZE - 1)));
         }
         let t = self.silent_fetch(lin)?;
+        self.hold(lin, &t, true);
         self.engine.contexts.note(lin, t.pa, t.global, self.cpu.cr3);
         Some(t.pa)
     }
@@ -545,9 +547,16 @@ impl System {
         }
         let (mode, cr3) = (self.cpu.mode.0, self.cpu.cr3);
         while let Some(pages) = self.engine.contexts.select(mode, cr3) {
-            let same = pages.iter().all(|&(lin, pa)| self.silent_fetch(lin).is_some_and(|t| t.pa == pa));
+            let same = pages.iter().all(|&(lin, pa)| self.leads_to(lin, pa));
             self.engine.contexts.walked(pages, same);
         }
+    }
+
+    /// Whether code at `lin` is fetched from `pa`, and fetching it changes nothing.
+    fn leads_to(&mut self, lin: u64, pa: u64) -> bool {
+        let Some(t) = self.silent_fetch(lin).filter(|t| t.pa == pa) else { return false };
+        self.hold(lin, &t, true);
+        true
     }
 
     /// Linear address of RIP.
@@ -602,8 +611,8 @@ impl System {
         if self.cpu.mode.has(Mode::CODE64) { u64::MAX } else { self.cpu.seg[seg::CS].limit.into() }
     }
 
-    /// Pages that hold code now must not be written silently.
-    fn protect_fresh_code(&mut self) {
+    /// Pages that hold code now, or are page tables, must not be written silently.
+    pub(crate) fn protect_fresh_code(&mut self) {
         while let Some(page) = self.mem.take_fresh_code() {
             self.tlb.protect(page);
             self.parked.iter_mut().for_each(|other| other.tlb.protect(page));

@@ -299,6 +299,13 @@ impl Engine {
         self.contexts.number_after(&view.contexts);
     }
 
+    /// Drops what was remembered, for any CPU, of code that was translated through page-table entries which have changed.
+    /// Returns whether the CPU that runs had some of it.
+    pub(crate) fn unmap_code(&mut self, first: u64, last: u64) -> bool {
+        self.parked.iter_mut().for_each(|view| _ = view.contexts.unmap(first, last));
+        self.contexts.unmap(first, last)
+    }
+
     /// Drops what was remembered under any CPU's translations.
     pub(crate) fn drop_all_contexts(&mut self) {
         self.contexts.drop_all();

@@ -4,7 +4,8 @@
 //! comes back to the same mode and the same CR3, the pages that are not global are walked again, and if each still leads to
 //! the same place and needs no accessed bit, everything that was remembered holds. That is what a CPU does that fetches
 //! those translations right behind the write, which the architecture allows [SDM-3 4.10.2.3]; a page table that was changed
-//! before it is noticed. INVLPG ends the contexts that hold its page; any other change of translations ends all.
+//! before it is noticed, and so is one that is changed while the context is in use (docs/adr/0034). INVLPG ends the contexts
+//! that hold its page; any other change of translations ends all.
 //!
 //! Each context has a number of 15 bits. It takes the place of those bits of a linear address that a canonical one does not
 //! need, so that one compare covers address and context.
@@ -39,6 +40,8 @@ struct Context {
     large: bool,
     /// Its pages that are not global.
     pages: Vec<CodePage>,
+    /// The first and the last of those that are.
+    globals: (u64, u64),
     /// A bit for each value that the low bits of its page numbers have.
     filter: Box<[u64; 64]>,
 }
@@ -46,13 +49,29 @@ struct Context {
 impl Context {
     fn begin(mode: u32, number: u32) -> Context {
         let (pages, filter) = (Vec::new(), Box::new([0; 64]));
-        Context { mode, space: None, number, stale: false, large: false, pages, filter }
+        Context { mode, space: None, number, stale: false, large: false, pages, globals: (u64::MAX, 0), filter }
+    }
+
+    /// Whether some page from `first` to `last` may have been translated in it; pages that will be walked again don't count.
+    fn may_hold_any(&self, first: u64, last: u64) -> bool {
+        let one = last - first < PAGE_SIZE;
+        if one && !self.may_hold(first) {
+            return false;
+        }
+        let inside = |lin: u64| low(lin) >= first && low(lin) <= last;
+        let global = low(self.globals.0) <= last && low(self.globals.1) >= first && self.globals.0 <= self.globals.1;
+        global || (!self.stale && (self.large || self.pages.iter().any(|p| inside(p.0))))
     }
 
     fn may_hold(&self, lin: u64) -> bool {
         let bit = lin >> PAGE_SHIFT;
         self.filter[(bit >> 6 & 63) as usize] >> (bit & 63) & 1 != 0
     }
+}
+
+/// Bits 47:0 of a linear address.
+fn low(lin: u64) -> u64 {
+    lin & ((1 << NUMBER_SHIFT) - 1)
 }
 
 /// Where a mode's hint stands.
@@ -199,7 +218,9 @@ impl Contexts {
         self.translations[(lin >> PAGE_SHIFT) as usize % TRANSLATIONS] = (self.key(lin), pa);
         let Some(c) = self.kept.get_mut(self.present).filter(|_| self.number != 0) else { return };
         let known = c.may_hold(lin) && c.pages.iter().any(|p| p.0 == lin);
-        if !global && !known {
+        if global {
+            c.globals = (c.globals.0.min(lin), c.globals.1.max(lin));
+        } else if !known {
             c.space = Some(cr3);
             c.large |= c.pages.len() >= PAGES;
             if !c.large {
@@ -232,6 +253,18 @@ impl Contexts {
         self.kept.retain(|c| !c.may_hold(lin));
         self.leave();
         true
+    }
+
+    /// Translations of pages from `first` to `last` (bits 47:0) don't hold any more. Returns whether some context held such a
+    /// page.
+    pub(crate) fn unmap(&mut self, first: u64, last: u64) -> bool {
+        let before = self.kept.len();
+        self.kept.retain(|c| !c.may_hold_any(first, last));
+        let dropped = self.kept.len() < before;
+        if dropped {
+            self.leave();
+        }
+        dropped
     }
 
     /// All translations are dropped.

@@ -3,6 +3,7 @@
 mod layout;
 mod phys;
 mod ram;
+mod tables;
 mod tlb;
 mod track;
 
@@ -11,6 +12,7 @@ pub(crate) use phys::{CODE_GRANULE, granule_mask};
 pub use phys::{PhysMem, Shortcut};
 pub(crate) use ram::LinearPage;
 pub use ram::{HostPage, Scalar};
+pub(crate) use tables::{Path, Place};
 pub(crate) use tlb::{DevicePage, Fill, Tlb, Writable};
 pub(crate) use track::page_hash;
 pub use track::{PageImage, WatchHit};

@@ -2,6 +2,7 @@
 
 use super::layout::{Layout, Target};
 use super::ram::{HostPage, Pool, Scalar};
+use super::tables::{Lost, Path, Place, Tables};
 use super::track::{PageImage, Tracker, WatchHit, is_zero, page_hash};
 use super::{PAGE_SHIFT, PAGE_SIZE};
 use crate::state::{State, StateError, StateReader, StateWriter};
@@ -63,8 +64,10 @@ pub struct PhysMem {
     fresh_code: Vec<u64>,
     /// Pool pages that may have a write tag in some TLB.
     tagged: bitvec::vec::BitVec,
-    /// Stores to pages without a write tag that had code and have none now.
+    /// Stores to pages without a write tag that hit neither code nor what is held of page tables.
     data_stores: u32,
+    /// Page tables that cached translations were read from.
+    tables: Tables,
     /// Which pages were written, for whoever asked.
     track: Tracker,
 }
@@ -118,7 +121,7 @@ impl PhysMem {
         let total = ram_len.checked_add(extra.checked_next_multiple_of(PAGE_SIZE)?)?;
         let pool = Pool::new(usize::try_from(total).ok()?)?;
         let code = vec![0; pool.len() >> PAGE_SHIFT];
-        let (pages, track) = (code.len(), Tracker::new(code.len()));
+        let (pages, track, tables) = (code.len(), Tracker::new(code.len()), Tables::new(code.len()));
         Some(PhysMem {
             pool,
             ram_len,
@@ -136,6 +139,7 @@ impl PhysMem {
             fresh_code: Vec::new(),
             tagged: bitvec::vec::BitVec::repeat(false, pages),
             data_stores: 0,
+            tables,
             track,
         })
     }
@@ -316,6 +320,7 @@ impl PhysMem {
         if pa % PAGE_SIZE + T::SIZE <= PAGE_SIZE
             && let Target::Pool(page) = self.target(pa).1
             && !self.hits_code(page + pa % PAGE_SIZE, T::SIZE)
+            && !self.tables.is_table(page)
             && self.track.is_silent(page >> PAGE_SHIFT)
         {
             return self.pool.host_page(page).write(pa, v);
@@ -331,7 +336,7 @@ impl PhysMem {
 
     /// Writes to the pool, wherever it is mapped, ROM included.
     pub fn pool_write(&mut self, offset: u64, bytes: &[u8]) {
-        self.note_code_write(offset, bytes.len() as u64);
+        self.note_guarded_write(offset, bytes.len() as u64);
         self.note_write(offset, bytes.len() as u64);
         self.pool.slice_mut(offset, bytes.len()).copy_from_slice(bytes);
     }
@@ -342,7 +347,7 @@ impl PhysMem {
     pub fn pool_store<T: Scalar>(&mut self, offset: u64, v: T) -> bool {
         let page = (offset >> PAGE_SHIFT) as usize;
         debug_assert!(offset % PAGE_SIZE + T::SIZE <= PAGE_SIZE);
-        if self.code[page] != 0 || !(self.track.is_silent(page as u64) || self.open_for_write(offset)) {
+        if self.is_guarded(offset) || !(self.track.is_silent(page as u64) || self.open_for_write(offset)) {
             return false;
         }
         self.pool.host_page(offset).write(offset, v);
@@ -353,7 +358,7 @@ impl PhysMem {
     /// somebody looks for writes to one of them, or code lies there, or if two are the same.
     #[inline]
     pub fn pool_pages<const N: usize>(&mut self, offsets: [u64; N]) -> Option<[&mut [u8; 4096]; N]> {
-        let silent = |mem: &mut Self, at: u64| mem.code[(at >> PAGE_SHIFT) as usize] == 0 && mem.open_for_write(at);
+        let silent = |mem: &mut Self, at: u64| !mem.is_guarded(at) && mem.open_for_write(at);
         if offsets.into_iter().all(|at| silent(self, at)) { self.pool.pages_mut(offsets) } else { None }
     }
 
@@ -384,9 +389,15 @@ impl PhysMem {
         self.track.is_silent(offset >> PAGE_SHIFT)
     }
 
-    /// Whether the pool page at `offset` holds decoded code, so that writes must come through [`Self::pool_write`].
+    /// Whether the pool page at `offset` holds decoded code.
     pub(crate) fn has_code(&self, offset: u64) -> bool {
         self.code[(offset >> PAGE_SHIFT) as usize] != 0
+    }
+
+    /// Whether the pool page at `offset` holds decoded code or is a page table that translations were read from, so that
+    /// writes must come through [`Self::pool_write`].
+    pub(crate) fn is_guarded(&self, offset: u64) -> bool {
+        self.has_code(offset) || self.tables.is_table(offset)
     }
 
     /// Marks `[offset, offset + len)` of one pool page as decoded.
@@ -408,11 +419,86 @@ impl PhysMem {
         self.tagged.set((offset >> PAGE_SHIFT) as usize, true);
     }
 
-    /// A store goes to a page that had code, and has none now. Whether it is time to take the page for one of data: code that is
-    /// written and run again and again would pay for that each time.
+    /// A store goes to a page that has no code, but had some, or is a page table, of which it hits nothing. Whether it is time
+    /// to take the page for one of data: code and tables that are written and used again and again would pay for that each
+    /// time.
     pub(crate) fn stays_data(&mut self, offset: u64) -> bool {
         self.data_stores = self.data_stores.wrapping_add(1);
-        self.data_stores.is_multiple_of(64) && self.code[(offset >> PAGE_SHIFT) as usize] == 0
+        if !self.data_stores.is_multiple_of(64) {
+            return false;
+        }
+        if self.tables.is_table(offset) {
+            self.tables.pass_idle(offset);
+        }
+        !self.is_guarded(offset)
+    }
+
+    /// A translation is cached that was read by way of `path`, whose last entry is in a table at `place`; `code` if it is one
+    /// of code. Nothing has been done if the answer is false.
+    #[inline]
+    pub(crate) fn hold_again(&mut self, path: &Path, place: Place, code: bool) -> bool {
+        let offset = self.plain.place(path.leaf, 1);
+        offset.is_some_and(|offset| self.tables.hold_again(offset, path, place, code))
+    }
+
+    /// The entries of `path` are held.
+    pub(crate) fn path_is_held(&mut self, path: &Path) {
+        if let Target::Pool(page) = self.target(path.leaf).0 {
+            self.tables.set_above(page, path);
+        }
+    }
+
+    /// A translation is cached that was read from the entry at physical address `pa`, in a page table that stands at `place`;
+    /// `code` if it is one of code. The caller takes write tags away as for [`Self::take_fresh_code`].
+    pub(crate) fn hold_entry(&mut self, pa: u64, place: Place, code: bool) {
+        let Target::Pool(page) = self.target(pa).0 else { return };
+        if self.tables.hold(page + pa % PAGE_SIZE, place, code)
+            && self.tagged.replace((page >> PAGE_SHIFT) as usize, false)
+        {
+            self.fresh_code.push(page >> PAGE_SHIFT);
+        }
+    }
+
+    /// Nobody holds a translation any more.
+    pub(crate) fn let_go_of_tables(&mut self) {
+        self.tables.clear();
+    }
+
+    /// Whether the pool page at `offset` is a page table that cached translations were read from.
+    #[inline]
+    pub(crate) fn is_table(&self, offset: u64) -> bool {
+        self.tables.is_table(offset)
+    }
+
+    /// `[offset, offset + len)` of one pool page was written past [`Self::pool_write`].
+    pub(crate) fn note_table_write(&mut self, offset: u64, len: u64) {
+        if self.tables.is_table(offset) {
+            self.tables.note_write(offset, len);
+        }
+    }
+
+    /// Whether page tables were written that translations were read from.
+    #[inline]
+    pub(crate) fn tables_were_written(&self) -> bool {
+        self.tables.were_written()
+    }
+
+    /// Takes a part of what was translated through those.
+    pub(crate) fn take_lost(&mut self) -> Option<Lost> {
+        self.tables.take_lost()
+    }
+
+    /// Writes an entry of a page table as a walk does, which sets accessed and dirty bits only: no cached translation was read
+    /// from an entry without the first, nor one for writes from an entry without the second.
+    pub(crate) fn store_entry<T: Scalar>(&mut self, pa: u64, v: T) {
+        if let Target::Pool(page) = self.target(pa).1 {
+            let offset = page + pa % PAGE_SIZE;
+            if self.hits_code(offset, T::SIZE) || !self.track.is_silent(page >> PAGE_SHIFT) {
+                self.note_code_write(offset, T::SIZE);
+                self.note_write(offset, T::SIZE);
+            }
+            self.pool.host_page(page).write(pa, v);
+        }
     }
 
     /// Replaces the code marks of the pool page at `offset`.
@@ -436,15 +522,22 @@ impl PhysMem {
         !self.code_writes.is_empty()
     }
 
-    fn note_code_write(&mut self, offset: u64, len: u64) {
+    /// `[offset, offset + len)` is about to be written.
+    fn note_guarded_write(&mut self, offset: u64, len: u64) {
         let end = offset + len;
         let mut at = offset;
         while at < end {
             let n = (end - at).min(PAGE_SIZE - at % PAGE_SIZE);
-            if self.hits_code(at, n) {
-                self.code_writes.push((at, n as u32));
-            }
+            self.note_code_write(at, n);
+            self.note_table_write(at, n);
             at += n;
+        }
+    }
+
+    /// `[offset, offset + len)`, inside one page, is about to be written.
+    fn note_code_write(&mut self, offset: u64, len: u64) {
+        if self.hits_code(offset, len) {
+            self.code_writes.push((offset, len as u32));
         }
     }
 }
@@ -480,7 +573,7 @@ impl PhysMem {
     /// Puts `image` into pool page `page`. For jumps in time: it is no write of the guest's.
     pub(crate) fn restore_page(&mut self, page: u64, image: &PageImage) {
         let offset = page << PAGE_SHIFT;
-        self.note_code_write(offset, PAGE_SIZE);
+        self.note_guarded_write(offset, PAGE_SIZE);
         self.track.replaced(page);
         let to = self.pool.slice_mut(offset, PAGE_SIZE as usize);
         match image.bytes() {
@@ -581,6 +674,7 @@ impl State for PhysMem {
             fresh_code: _,
             tagged: _,
             data_stores: _,
+            tables: _,
             plain: _,
             shortcut: _,
             track: _,

@@ -31,7 +31,7 @@ struct Entry {
 /// What only the slow paths ask of an entry.
 #[derive(Clone, Copy, Debug)]
 struct Info {
-    /// Pool page number, [`GLOBAL`] and [`CODE`]; [`NOTHING`] if there is no entry.
+    /// Pool page number, [`GLOBAL`] and [`GUARDED`]; [`NOTHING`] if there is no entry.
     pool: u64,
     /// The device's page, if it is one.
     device: DevicePage,
@@ -64,8 +64,8 @@ pub(crate) struct Fill {
 }
 
 const GLOBAL: u64 = 1 << 63;
-/// Writes are allowed, and take the slow path only because the page holds decoded code, or did.
-const CODE: u64 = 1 << 62;
+/// Writes are allowed, and take the slow path only because the page holds decoded code or is a page table, or was.
+const GUARDED: u64 = 1 << 62;
 const NOTHING: u64 = u64::MAX;
 /// A page of the pool that nothing has: of an entry that is a device's alone.
 const NO_POOL: u64 = 1 << 61;
@@ -118,8 +118,8 @@ impl Default for Tlb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writable {
     No,
-    /// It may, but for the decoded code in it.
-    Code,
+    /// It may, but for the decoded code in it, or what was read from it as a page table.
+    Guarded,
     Yes,
 }
 
@@ -235,7 +235,7 @@ impl Tlb {
     /// The number in the pool of the page at `lin`, which is here.
     #[inline]
     pub(crate) fn pool_page(&self, lin: u64) -> u64 {
-        self.infos[slot_of(lin)].pool & !(GLOBAL | CODE)
+        self.infos[slot_of(lin)].pool & !(GLOBAL | GUARDED)
     }
 
     /// The entry of a slot as `filled` has it.
@@ -276,23 +276,23 @@ impl Tlb {
         if inside { Some(e.page) } else { None }
     }
 
-    /// The page behind `[lin, lin + size)`, and its number in the pool, if it may be written but for the code in it.
+    /// The page behind `[lin, lin + size)`, and its number in the pool, if it may be written but for that guard.
     #[inline]
-    pub(crate) fn code_page(&self, lin: u64, size: u64) -> Option<(HostPage, u64)> {
+    pub(crate) fn guarded_page(&self, lin: u64, size: u64) -> Option<(HostPage, u64)> {
         let e = &self.entries[slot_of(lin)];
         let here = lin.wrapping_add(size - 1) & PAGE_MASK == e.read && lin & PAGE_MASK == e.read;
         if !here {
             return None;
         }
         let info = self.infos[slot_of(lin)].pool;
-        (info & CODE != 0).then(|| (e.page.host(e.read), info & !(GLOBAL | CODE)))
+        (info & GUARDED != 0).then(|| (e.page.host(e.read), info & !(GLOBAL | GUARDED)))
     }
 
-    /// The page at `lin`, which may be read, holds no code any more: gives it its write tag.
+    /// The page at `lin`, which may be read, is not guarded any more: gives it its write tag.
     pub(crate) fn give_write_tag(&mut self, lin: u64) {
         let e = &mut self.entries[slot_of(lin)];
         (e.write, e.update) = (lin & PAGE_MASK, lin & PAGE_MASK);
-        self.infos[slot_of(lin)].pool &= !CODE;
+        self.infos[slot_of(lin)].pool &= !GUARDED;
     }
 
     /// Enters a page for the selected privilege.
@@ -307,8 +307,8 @@ impl Tlb {
             Some((page, number)) => (page.seen_from(tag), number),
             None => (LinearPage::NONE, NO_POOL),
         };
-        let code = if fill.write == Writable::Code { CODE } else { 0 };
-        info.pool = pool_page | code | if fill.global { GLOBAL } else { 0 };
+        let guarded = if fill.write == Writable::Guarded { GUARDED } else { 0 };
+        info.pool = pool_page | guarded | if fill.global { GLOBAL } else { 0 };
         let by_device = |may: bool| if may { tag | DEVICE } else { NO_TAG };
         let device = fill.device.is_some();
         if let Some(device) = fill.device {
@@ -333,6 +333,17 @@ impl Tlb {
         self.filled = filled;
     }
 
+    /// Drops the pages from `first` to `last` (bits 47:0), for both privileges.
+    pub(crate) fn flush_range(&mut self, first: u64, last: u64) {
+        for i in 0..self.filled.len() {
+            let (e, _) = self.entry(self.filled[i]);
+            let lin = if e.read == NO_TAG { e.write } else { e.read } & 0xFFFF_FFFF_F000;
+            if lin >= first && lin <= last {
+                (e.read, e.write, e.update) = (NO_TAG, NO_TAG, NO_TAG);
+            }
+        }
+    }
+
     /// Drops the page at `lin`, for both privileges.
     pub(crate) fn flush_page(&mut self, lin: u64) {
         for table in [&mut self.entries, &mut self.others] {
@@ -341,13 +352,13 @@ impl Tlb {
         }
     }
 
-    /// Takes the write tag from every entry of a pool page: it holds decoded code now.
+    /// Takes the write tag from every entry of a pool page: it is guarded now.
     pub(crate) fn protect(&mut self, pool_page: u64) {
         for i in 0..self.filled.len() {
             let (e, info) = self.entry(self.filled[i]);
-            if info.pool & !(GLOBAL | CODE) == pool_page && e.write != NO_TAG {
+            if info.pool & !(GLOBAL | GUARDED) == pool_page && e.write != NO_TAG {
                 (e.write, e.update) = (NO_TAG, NO_TAG);
-                info.pool |= CODE;
+                info.pool |= GUARDED;
             }
         }
     }
@@ -359,7 +370,7 @@ impl Tlb {
             if e.write & DEVICE == 0 {
                 (e.write, e.update) = (NO_TAG, NO_TAG);
             }
-            info.pool &= !CODE;
+            info.pool &= !GUARDED;
         }
     }
 }

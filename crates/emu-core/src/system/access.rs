@@ -253,9 +253,10 @@ impl System {
             return None;
         }
         self.engine.note(Event::TlbMiss);
+        self.hold(lin, t, false);
         let write = match may {
             false => Writable::No,
-            true if self.mem.has_code(pool) => Writable::Code,
+            true if self.mem.is_guarded(pool) => Writable::Guarded,
             true => {
                 self.mem.note_tag(pool);
                 Writable::Yes
@@ -296,7 +297,7 @@ impl System {
             // Watched or with code, the page is the device's for reads, and looked up again for each write.
             fill.device_write = false;
             fill.read = reads && !self.mem.reads_watched(pool);
-            let open = t.writable && !self.mem.has_code(pool);
+            let open = t.writable && !self.mem.is_guarded(pool);
             if open && if access.write { self.mem.open_for_write(pool) } else { self.mem.is_open(pool) } {
                 self.mem.note_tag(pool);
                 fill.write = Writable::Yes;
@@ -304,6 +305,7 @@ impl System {
             fill.page = Some((self.mem.host_page(pool), pool >> PAGE_SHIFT));
         }
         self.engine.note(Event::TlbMiss);
+        self.hold(lin, t, false);
         self.fill(lin, &fill, access);
         let here = if access.write { fill.write == Writable::Yes && fill.read } else { fill.read };
         if here { fill.page.map(|p| p.0) } else { None }
@@ -348,10 +350,10 @@ impl System {
         done
     }
 
-    /// Writes to a page that may be written but for the decoded code in it: programs whose variables lie among their code,
-    /// or that write code, do many of these. Returns false if it is no such page.
+    /// Writes to a page that may be written but for the decoded code in it, or as it is a page table: programs whose variables
+    /// lie among their code, or that write code, do many of these. Returns false if it is no such page.
     fn store_beside_code(&mut self, op: OpRef, lin: u64, size: u64, value: u64) -> bool {
-        let Some((page, number)) = self.tlb.code_page(lin, size) else { return false };
+        let Some((page, number)) = self.tlb.guarded_page(lin, size) else { return false };
         match size {
             1 => page.write(lin, value as u8),
             2 => page.write(lin, value as u16),
@@ -360,23 +362,35 @@ impl System {
             _ => return false,
         }
         let offset = number << PAGE_SHIFT | lin % PAGE_SIZE;
+        let table = self.mem.is_table(offset);
         if self.engine.store_immediate(self.block, offset, size, value) {
-            return true;
-        }
-        if self.mem.hits_code(offset, size) {
+            // Code and operation have changed together.
+        } else if self.mem.hits_code(offset, size) {
             self.engine.code_written(&mut self.mem, offset, size);
             if self.engine.block(self.block).health == Health::Suspect {
                 // It has changed what it is about to run.
-                self.at = Some(op);
-                self.leave = true;
-                self.leave_behind(op);
-                self.at = None;
+                self.leave_now(op);
             }
         } else if !self.mem.has_code(offset) && self.mem.stays_data(offset) {
             self.mem.note_tag(offset);
             self.tlb.give_write_tag(lin);
         }
+        if table {
+            self.mem.note_table_write(offset, size);
+            if self.mem.tables_were_written() && self.drop_lost() {
+                self.leave_now(op);
+            }
+        }
         true
+    }
+
+    /// Has the chain stop behind the instruction at `op`, which is in a slow path.
+    #[cold]
+    fn leave_now(&mut self, op: OpRef) {
+        self.at = Some(op);
+        self.leave = true;
+        self.leave_behind(op);
+        self.at = None;
     }
 
     /// Reads `size` bytes inside one page at a physical address, from memory or a device.
@@ -414,6 +428,9 @@ impl System {
                     8 => self.mem.store(pa, value),
                     _ => self.mem.write(pa, &value.to_le_bytes()[..size as usize & 15]),
                 }
+                if self.mem.tables_were_written() {
+                    self.leave |= self.drop_lost();
+                }
                 self.leave |= self.mem.code_was_written() || self.mem.watch_was_hit();
             }
         }
@@ -426,6 +443,9 @@ impl System {
         self.leave |=
             stale || self.bus.needs_attention() || self.mem.code_was_written() || self.bus.output_waiting() > 4096;
         self.leave |= self.mem.watch_was_hit();
+        if self.mem.tables_were_written() {
+            self.leave |= self.drop_lost();
+        }
     }
 }
 

@@ -101,12 +101,13 @@ impl System {
             return Err(Fault::gp(0));
         }
         let value = if long { value } else { value & 0xFFFF_FFFF };
+        let before = self.root();
         if self.cpu.cr0 & CR0_PG != 0 && self.cpu.cr4 & CR4_PAE != 0 && !long {
             self.load_pdptrs(value)?;
         }
         self.cpu.cr3 = value;
         // Process contexts are not kept apart in the TLB, so that bit 63 can't spare it the flush.
-        self.flush_non_global_translations();
+        self.change_space(&before);
         self.request_leave();
         Ok(())
     }

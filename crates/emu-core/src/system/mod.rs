@@ -17,6 +17,7 @@ mod smm;
 mod stack;
 mod task;
 mod trail;
+mod translations;
 mod turns;
 
 pub use access::is_canonical;
@@ -100,6 +101,10 @@ pub struct System {
     firmware: Option<Box<dyn Firmware>>,
     /// Physical range whose code may use the firmware opcode.
     firmware_range: core::ops::Range<u64>,
+    /// The entries that the last walk of page tables read.
+    path: crate::mem::Path,
+    /// Where the CPU's global translations begin.
+    globals: translations::Globals,
     /// `PhysMem::map_generation` that the TLBs were filled under.
     map_generation: u32,
     /// Physical address that the block being decoded starts at.
@@ -139,6 +144,8 @@ impl System {
             poll: crate::engine::Poll::default(),
             firmware: None,
             firmware_range: 0..0,
+            path: crate::mem::Path::new(0, false),
+            globals: translations::Globals::default(),
             map_generation: 0,
             code_physical: 0,
         }
@@ -264,39 +271,6 @@ impl System {
     pub(crate) fn protect_memory(&mut self) {
         self.tlb.protect_all();
         self.parked.iter_mut().for_each(|other| other.tlb.protect_all());
-    }
-
-    /// Drops all cached translations of the CPU that runs: after a change of CR0, CR4 or EFER.
-    pub fn flush_translations(&mut self) {
-        self.tlb.flush(false);
-        self.engine.contexts.drop_all();
-    }
-
-    /// Drops those of all CPUs.
-    fn flush_all_translations(&mut self) {
-        self.tlb.flush(false);
-        self.parked.iter_mut().for_each(|other| other.tlb.flush(false));
-        self.engine.drop_all_contexts();
-    }
-
-    /// Drops the translations that a write to CR3 drops.
-    pub fn flush_non_global_translations(&mut self) {
-        self.tlb.flush(self.cpu.cr4 & crate::cpu::bits::CR4_PGE != 0);
-        self.engine.contexts.change_space();
-    }
-
-    /// INVLPG: drops the translation of the page at `lin`. If large pages are in use the whole of it, as the cache holds
-    /// only their 4 KiB parts. Returns whether it may be a page of code.
-    pub fn flush_page(&mut self, lin: u64) -> bool {
-        use crate::cpu::bits::{CR4_PAE, CR4_PSE};
-        if self.cpu.cr4 & (CR4_PSE | CR4_PAE) != 0 && self.page_is_large(lin) {
-            self.tlb.flush(false);
-            self.engine.contexts.drop_all();
-            true
-        } else {
-            self.tlb.flush_page(lin);
-            self.engine.contexts.drop_page(lin)
-        }
     }
 
     /// Tells that code runs once and is replaced, as in tests of single instructions: `block` instructions are decoded ahead

@@ -4,6 +4,7 @@ use super::System;
 use crate::cpu::bits::*;
 use crate::cpu::model::{Feature, Kind};
 use crate::cpu::{Fault, Outcome};
+use crate::mem::Path;
 
 /// What an access does and on whose behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,13 +202,14 @@ impl System {
     }
 
     /// Bits of an 8-byte entry that are an address.
-    fn address_mask(&self) -> u64 {
+    pub(super) fn address_mask(&self) -> u64 {
         ((1 << self.cpu.model.physical_bits()) - 1) & !0xFFF
     }
 
     /// 32-bit paging [SDM-3 4.3].
     fn walk_32(&mut self, lin: u64, mark: bool) -> Result<Leaf, Miss> {
         let pde_at = (self.cpu.cr3 & 0xFFFF_F000) | (lin >> 20 & 0xFFC);
+        self.path = Path::new(pde_at, false);
         let pde = u64::from(self.mem.load::<u32>(pde_at));
         if pde & P == 0 {
             return Err(Miss::NotPresent);
@@ -234,6 +236,7 @@ impl System {
             return Ok(leaf);
         }
         let pte_at = (pde & 0xFFFF_F000) | (lin >> 10 & 0xFFC);
+        (self.path.leaf, self.path.above[0]) = (pte_at, pde_at);
         let pte = u64::from(self.mem.load::<u32>(pte_at));
         // Up to the Pentium a walk that faults leaves no trace in the directory; later CPUs mark what they have used.
         let late = self.cpu.model.kind <= Kind::Pentium;
@@ -254,6 +257,7 @@ impl System {
         let address = self.address_mask();
         let always_reserved = !address & 0x000F_FFFF_FFFF_F000 | if nx { 0 } else { XD };
         let (mut table, mut rights, mut no_execute) = (table, RW | US | A, false);
+        self.path = Path::new(0, true);
         for level in (1..=levels).rev() {
             let shift = 12 + 9 * (level - 1);
             let at = table | (lin >> shift & 0x1FF) << 3;
@@ -271,6 +275,7 @@ impl System {
                 return Err(Miss::Reserved);
             }
             if level == 1 || large {
+                self.path.leaf = at;
                 let page_size = 1 << shift;
                 let base = entry & address & !(page_size - 1);
                 return Ok(Leaf { entry, entry_at: at, wide: true, base, page_size, rights, no_execute, parent: None });
@@ -278,6 +283,7 @@ impl System {
             if mark && entry & A == 0 {
                 self.store_entry(at, entry | A, true);
             }
+            self.path.above[level as usize - 2] = at;
             table = entry & address;
         }
         Err(Miss::NotPresent)
@@ -285,9 +291,9 @@ impl System {
 
     fn store_entry(&mut self, at: u64, entry: u64, wide: bool) {
         if wide {
-            self.mem.store::<u64>(at, entry);
+            self.mem.store_entry::<u64>(at, entry);
         } else {
-            self.mem.store::<u32>(at, entry as u32);
+            self.mem.store_entry::<u32>(at, entry as u32);
         }
     }
 

@@ -188,6 +188,7 @@ impl System {
             self.map_generation = self.mem.map_generation();
             self.flush_all_translations();
         }
+        self.drop_lost();
         if self.mem.code_was_written() {
             for (offset, len) in self.mem.take_code_writes() {
                 self.engine.code_written(&mut self.mem, offset, len.into());

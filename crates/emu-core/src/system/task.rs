@@ -202,9 +202,12 @@ impl System {
     }
 
     fn load_task_cr3(&mut self, cr3: u64) -> Outcome {
+        let before = self.root();
         self.cpu.cr3 = cr3;
-        self.flush_non_global_translations();
-        if self.cpu.cr4 & CR4_PAE != 0 && self.cpu.efer & EFER_LMA == 0 { self.load_pdptrs(cr3) } else { Ok(()) }
+        let pae = self.cpu.cr4 & CR4_PAE != 0 && self.cpu.efer & EFER_LMA == 0;
+        let loaded = if pae { self.load_pdptrs(cr3) } else { Ok(()) };
+        self.change_space(&before);
+        loaded
     }
 
     fn load_task_ldt(&mut self, sel: u16, ext: u16) -> Outcome {

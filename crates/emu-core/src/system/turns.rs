@@ -6,6 +6,7 @@
 //! something to do keeps the turn until another one has.
 
 use super::System;
+use super::translations::Globals;
 use crate::cpu::bits::IF;
 use crate::cpu::{Activity, Cpu};
 use crate::mem::Tlb;
@@ -22,6 +23,7 @@ const MOST: u8 = 8;
 pub(crate) struct Parked {
     pub(crate) cpu: Cpu,
     pub(crate) tlb: Tlb,
+    pub(super) globals: Globals,
     /// Its cache holds nothing that an alignment check must see.
     aligned: bool,
 }
@@ -32,7 +34,7 @@ impl System {
     pub fn set_cpus(&mut self, count: u8) {
         for id in 1..count.min(MOST) {
             let cpu = Cpu::new(self.cpu.model, id);
-            self.parked.push(Parked { cpu, tlb: Tlb::default(), aligned: false });
+            self.parked.push(Parked { cpu, tlb: Tlb::default(), globals: Globals::default(), aligned: false });
             self.engine.add_view();
         }
     }
@@ -137,8 +139,8 @@ impl System {
         let Some(other) = self.parked.get_mut(index) else { return };
         core::mem::swap(&mut self.cpu, &mut other.cpu);
         core::mem::swap(&mut self.tlb, &mut other.tlb);
-        // What the others have written to page tables meanwhile holds, whether this CPU had cached an entry or not: so where
-        // checkpoints lie, which empty the cache, changes nothing.
+        core::mem::swap(&mut self.globals, &mut other.globals);
+        // Of what others write to page tables only the TLB of the CPU that runs is told.
         self.tlb.flush(false);
         core::mem::swap(&mut self.aligned, &mut other.aligned);
         self.engine.swap_view(index);

@@ -69,9 +69,15 @@ impl Guest {
 
     /// The same on another CPU.
     pub(crate) fn with_model(model: Model, code: &[u8]) -> Guest {
+        Guest::with_cpus(model, 1, code)
+    }
+
+    /// The same with `cpus` CPUs, of which all but the first wait to be started.
+    pub(crate) fn with_cpus(model: Model, cpus: u8, code: &[u8]) -> Guest {
         let mut mem = PhysMem::new(0x40_0000, 0).unwrap();
         mem.map(0, 0x40_0000, Target::Pool(0));
-        let mut sys = System::new(model, mem, Bus::new(ClockRate::DEFAULT, 1));
+        let mut sys = System::new(model, mem, Bus::new(ClockRate::DEFAULT, cpus.into()));
+        sys.set_cpus(cpus);
         sys.reset();
         let mut g = Guest { sys };
         g.tables();

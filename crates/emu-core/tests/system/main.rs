@@ -11,6 +11,7 @@ mod paging;
 mod protection;
 mod registers;
 mod smm;
+mod tables;
 mod tasks;
 mod transfers;
 mod v86;
