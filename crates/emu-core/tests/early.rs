@@ -321,3 +321,58 @@ fn numbers_of_the_8087_and_287() {
         assert_eq!(sys.cpu.fpu.st(0).sig & 0xF, if early { 5 } else { 4 }, "pi, chopped by a 387");
     }
 }
+
+/// NaNs of an 8087 and 80287 are of one kind: each is an invalid operand, in a register or in memory, and goes into the result
+/// as it is; of two the one with the larger significand does, whatever their signs [80287 PRM table 1-17].
+#[test]
+fn nans_of_the_8087_and_287() {
+    let nan = |sig: u64| F80::new(0x7FFF, sig);
+    let negative = |sig: u64| F80::new(0xFFFF, sig);
+    // Of these the 387 would take the quiet one, whatever the other is.
+    let (small, large) = (nan(0xC000_0000_0000_0100), nan(0xE000_0000_0000_0000));
+    let (low, high) = (nan(0x8000_0000_0000_0001), negative(0xBFFF_FFFF_FFFF_FFFF));
+    let prepared = |kind: Kind, code: &[u8], stack: &[F80]| {
+        let mut sys = machine(Model::new(kind), code);
+        sys.cpu.cr0 &= !bits::CR0_EM;
+        sys.cpu.regs[3] = 0x4000;
+        sys.cpu.fpu.init();
+        stack.iter().for_each(|&v| sys.cpu.fpu.load_exact(v));
+        // A single whose NaN 387s call signalling, and one of which they don't.
+        put(&mut sys, 0x4000, &[0x0200, 0x7F80, 0x0200, 0x7FC0]);
+        assert_eq!(run(&mut sys), None, "{kind:?}");
+        sys
+    };
+    for kind in [Kind::I8086, Kind::I80286] {
+        for (a, b, result) in [(small, large, large), (large, high, large), (low, high, high), (small, low, small)] {
+            // FADD, FMUL, FDIV ST, ST(1); the same the other way round.
+            for (code, stack) in [(0xC1, [a, b]), (0xC9, [a, b]), (0xF1, [a, b]), (0xC1, [b, a]), (0xF9, [b, a])] {
+                let sys = prepared(kind, &[0xD8, code, HALT], &stack);
+                assert_eq!(
+                    (sys.cpu.fpu.st(0), sys.cpu.fpu.status() & 1),
+                    (result, 1),
+                    "{kind:?} {code:x} {a:x?} {b:x?}"
+                );
+            }
+        }
+        for (at, sig) in [(0, 0x8002_0000_0000_0000), (4, 0xC002_0000_0000_0000)] {
+            // FLD dword [BX+at]; FADD dword [BX+at]; FCOM dword [BX+at], on 1.
+            let sys = prepared(kind, &[0xD9, 0x47, at, HALT], &[]);
+            assert_eq!((sys.cpu.fpu.st(0), sys.cpu.fpu.status() & 1), (nan(sig), 1), "{kind:?} {at}");
+            let sys = prepared(kind, &[0xD8, 0x47, at, HALT], &[F80::ONE]);
+            assert_eq!((sys.cpu.fpu.st(0), sys.cpu.fpu.status() & 1), (nan(sig), 1), "{kind:?} {at}");
+            let sys = prepared(kind, &[0xD8, 0x57, at, HALT], &[F80::ONE]);
+            assert_eq!((sys.cpu.fpu.st(0), sys.cpu.fpu.status() & 0x4501), (F80::ONE, 0x4501), "{kind:?} {at}");
+        }
+        // FST dword [BX]: what fits of it, and a NaN even if that is nothing.
+        for (value, stored) in [(small, 0x7FC0_0000), (low, 0x7FC0_0000), (high, 0xFFBF_FFFF)] {
+            let sys = prepared(kind, &[0xD9, 0x17, HALT], &[value]);
+            assert_eq!((sys.mem.load::<u32>(0x4000), sys.cpu.fpu.status() & 1), (stored, 1), "{kind:?} {value:x?}");
+        }
+        // FSQRT.
+        let sys = prepared(kind, &[0xD9, 0xFA, HALT], &[low]);
+        assert_eq!((sys.cpu.fpu.st(0), sys.cpu.fpu.status() & 1), (low, 1));
+        assert_eq!(sys.cpu.fpu.control() & 0xE000, 0);
+    }
+    let sys = prepared(Kind::I80386, &[0xD9, 0x47, 4, HALT], &[]);
+    assert_eq!(sys.cpu.fpu.status() & 1, 0, "a 387 loads a quiet NaN");
+}

@@ -424,7 +424,7 @@ mod tests {
     fn rig_with(smi: bool) -> (Rig, DeviceId) {
         let mut rig = Rig::new();
         let sci = rig.bus.wire_to(Sink::Intr(0));
-        let smi = if smi { rig.bus.wire_to(Sink::Smi(0)) } else { Wire::NONE };
+        let smi = if smi { rig.bus.wire_to(Sink::Smi) } else { Wire::NONE };
         let id = rig.bus.add(Box::new(Piix4Pm::new("pm", 1, PmWires { sci, smi })));
         rig.bus.map_ports(id, 0xB2, 2, REGION_APM, 1);
         rig.reset();

@@ -3,9 +3,7 @@
 mod common;
 
 use common::session::Session;
-use common::{cached_guest, pc_with_kernel};
-use emu_core::timeline::TimelineSettings;
-use emu_core::{StateHash, Ticks, Timeline};
+use common::{again, cached_guest, pc_with_kernel};
 use emu_machine::Machine;
 use emu_machine::config::{Devices, KernelConfig, MachineConfig};
 use iced_x86::IcedError;
@@ -147,54 +145,16 @@ fn machine() -> Machine {
     Machine::new(config).expect("a machine")
 }
 
-/// Runs to `goal` in stretches of `slice` ticks.
-fn run(machine: &mut Machine, goal: Ticks, slice: u64) -> StateHash {
-    while machine.system.now() < goal {
-        let until = machine.system.now().after(slice).min(goal);
-        machine.system.run(until);
-        machine.system.bus.take_output();
-    }
-    machine.system.hash()
-}
-
-const HALF: Ticks = Ticks(60_000_003);
-const END: Ticks = Ticks(80_000_009);
-
 #[test]
 fn edu_copies_behind_the_iommu_and_slices_do_not_matter() {
-    let (mut whole, mut sliced) = (machine(), machine());
-    for goal in [Ticks(20_000_001), HALF, END] {
-        assert_eq!(run(&mut whole, goal, u64::MAX), run(&mut sliced, goal, 9_973), "at {goal:?}");
-    }
+    let mut whole = again::the_same_in_slices(machine);
     let [counter, copy] = [COUNTER, COPY].map(|at| whole.system.load_physical(at.into(), 4));
     assert!(counter > 1_000 && counter - copy < 2, "{counter} {copy}");
 }
 
-/// A recorded run, its replay, and one without any recording are the same, forwards and backwards.
 #[test]
 fn recorded_and_replayed_to_the_same_states() {
-    let direct = [HALF, END].map(|goal| run(&mut machine(), goal, 99_991));
-    let travel = |timeline: &mut Timeline, machine: &mut Machine| {
-        while machine.system.now() < END && timeline.divergence().is_none() {
-            timeline.run(&mut machine.system, END);
-            machine.system.bus.take_output();
-        }
-        machine.system.hash()
-    };
-    let mut recorded = machine();
-    let settings = TimelineSettings { spine: true, interval: 1 << 22, ..TimelineSettings::default() };
-    let mut timeline = Timeline::new(&mut recorded.system, settings);
-    assert_eq!(travel(&mut timeline, &mut recorded), direct[1]);
-    timeline.seek(&mut recorded.system, HALF).expect("a tick of the past");
-    assert_eq!(recorded.system.hash(), direct[0]);
-    timeline.seek(&mut recorded.system, END).expect("the end");
-    assert_eq!(recorded.system.hash(), direct[1]);
-    let spine = timeline.take_spine();
-    let mut again = machine();
-    let mut replay = Timeline::new(&mut again.system, TimelineSettings::default());
-    replay.expect(Vec::new(), 0, spine, END);
-    assert_eq!(travel(&mut replay, &mut again), direct[1]);
-    assert!(replay.divergence().is_none());
+    again::the_same_when_replayed(machine);
 }
 
 /// Debian's kernel finds the unit by its ACPI table, remaps its interrupts, and puts all functions behind it.

@@ -712,7 +712,7 @@ impl Bus {
             Sink::Intr(cpu) => self.cpu_lines(cpu).intr = level,
             Sink::Nmi(cpu) => self.cpu_lines(cpu).nmi |= level,
             Sink::Ignne(cpu) => self.cpu_lines(cpu).ignne = level,
-            Sink::Smi(cpu) => self.cpu_lines(cpu).smi |= level,
+            Sink::Smi => self.cpus.iter_mut().for_each(|c| c.smi |= level),
             Sink::A20 => mem.set_a20(level),
             Sink::CpuReset => self.cpus.iter_mut().for_each(|c| c.reset |= level),
             Sink::MachineReset => self.machine_reset |= level,
@@ -742,6 +742,7 @@ impl Bus {
             }
             CpuSignal::Sipi(cpu, vector) => self.cpu_lines(cpu).sipi = Some(vector),
             CpuSignal::Nmi(cpu) => self.cpu_lines(cpu).nmi = true,
+            CpuSignal::Smi(cpu) => self.cpu_lines(cpu).smi = true,
         }
         self.attention = true;
     }

@@ -35,8 +35,8 @@ pub enum Sink {
     CpuReset,
     /// RESET of the whole machine (rising edge).
     MachineReset,
-    /// SMI# of a CPU, as a positive level (its rising edge counts).
-    Smi(u8),
+    /// SMI# of all CPUs, as a positive level (its rising edge counts): each has its own SMBASE [SDM-3 34.4].
+    Smi,
     /// IGNNE# of a CPU, as a positive level.
     Ignne(u8),
     /// DREQ of a DMA channel.

@@ -34,6 +34,8 @@ pub enum CpuSignal {
     Sipi(u8, u8),
     /// An NMI message.
     Nmi(u8),
+    /// An SMI message.
+    Smi(u8),
 }
 
 /// Something that leaves the machine.

@@ -151,7 +151,7 @@ fn div_128_64(ma: u64, mb: u64, smaller: bool) -> (u64, u64) {
 #[inline]
 pub fn sqrt(a: F80, ctl: Ctl) -> Out {
     let class = a.class();
-    if let Some(out) = nan::one(a, class) {
+    if let Some(out) = nan::one(a, class, ctl) {
         return out;
     }
     if class == Class::Zero {
@@ -213,7 +213,7 @@ fn with_flags(out: Out, flags: u16) -> Out {
 #[inline(never)]
 fn add_special(a: F80, b: F80, flip: u16, ctl: Ctl) -> Out {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         return out;
     }
     let b = F80::new(b.sign_exp ^ flip, b.sig);
@@ -247,7 +247,7 @@ pub(crate) fn renormalised(a: F80, ctl: Ctl) -> Out {
 #[inline(never)]
 fn mul_special(a: F80, b: F80, ctl: Ctl) -> Out {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         return out;
     }
     let sign = a.sign() ^ b.sign();
@@ -274,7 +274,7 @@ fn mul_special(a: F80, b: F80, ctl: Ctl) -> Out {
 #[inline(never)]
 fn div_special(a: F80, b: F80, ctl: Ctl) -> Out {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         return out;
     }
     let sign = a.sign() ^ b.sign();

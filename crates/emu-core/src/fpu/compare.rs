@@ -34,7 +34,7 @@ pub fn compare(a: F80, b: F80, quiet: bool, ctl: Ctl) -> Compared {
 #[cold]
 fn compare_special(a: F80, b: F80, quiet: bool, ctl: Ctl) -> Compared {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         let flags = if quiet { out.flags & IE } else { IE };
         return Compared { order: None, flags };
     }

@@ -138,6 +138,11 @@ fn narrow_special(f: Format, a: F80, ctl: Ctl) -> (u64, u16) {
     match a.class() {
         Class::Zero => (f.encode(a.sign(), 0, 0), 0),
         Class::Infinity => (f.encode(a.sign(), f.max as u64, 0), 0),
+        Class::QNan | Class::SNan if ctl.one_kind_of_nan() => {
+            // What is left of its significand must not be that of an infinity.
+            let rest = (a.sig & !INTEGER_BIT) >> f.drop();
+            (nan(if rest == 0 { a.quieted() } else { a }), IE)
+        }
         Class::QNan => (nan(a), 0),
         Class::SNan => (nan(a.quieted()), IE),
         Class::Unsupported => (nan(F80::INDEFINITE), IE),
@@ -150,7 +155,10 @@ fn narrow_special(f: Format, a: F80, ctl: Ctl) -> (u64, u16) {
 
 /// FLD of a single or double that may be a signalling NaN: the value to push and IE.
 #[inline]
-pub fn quiet_on_load(v: F80) -> (F80, u16) {
+pub fn quiet_on_load(v: F80, ctl: Ctl) -> (F80, u16) {
+    if ctl.one_kind_of_nan() {
+        return (v, if v.exp() == EXP_MAX && v.sig != INTEGER_BIT { IE } else { 0 });
+    }
     if v.exp() == EXP_MAX && v.sig & QUIET_BIT == 0 && v.sig != INTEGER_BIT { (v.quieted(), IE) } else { (v, 0) }
 }
 

@@ -67,7 +67,7 @@ pub fn to_int(a: F80, bits: u32, mode: Mode) -> (i64, u16) {
 /// FRNDINT.
 pub fn round_to_int(a: F80, ctl: Ctl) -> Out {
     let class = a.class();
-    if let Some(out) = nan::one(a, class) {
+    if let Some(out) = nan::one(a, class, ctl) {
         return out;
     }
     if matches!(class, Class::Zero | Class::Infinity) {

@@ -110,7 +110,7 @@ impl Fpu {
     /// The control word.
     #[inline]
     pub fn control(&self) -> u16 {
-        self.cw & !unit::PROJECTIVE
+        self.cw & !(unit::PROJECTIVE | unit::ONE_KIND_OF_NAN)
     }
 
     /// FLDCW. Bit 6 always reads as set; unmasking a pending exception raises the summary.

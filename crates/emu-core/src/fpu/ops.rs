@@ -129,7 +129,7 @@ impl Fpu {
     /// FLD m32fp and m64fp.
     #[inline]
     pub fn load(&mut self, operand: Operand) {
-        let (value, invalid) = quiet_on_load(operand.value);
+        let (value, invalid) = quiet_on_load(operand.value, self.ctl());
         self.push(value, operand.pre | invalid);
     }
 

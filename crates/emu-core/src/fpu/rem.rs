@@ -11,7 +11,7 @@ use super::round::{C1, Ctl, Out, round};
 /// in C0, C3, C1. Otherwise C2 is set and the exponent difference shrinks by 32 to 63.
 pub fn remainder(a: F80, b: F80, nearest: bool, ctl: Ctl) -> Out {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         return out;
     }
     if ca == Class::Infinity || cb == Class::Zero {

@@ -95,6 +95,12 @@ impl Ctl {
         self.cw & super::unit::PROJECTIVE != 0
     }
 
+    /// Whether every NaN is an invalid operand, as on an 8087 or 287.
+    #[inline]
+    pub(crate) const fn one_kind_of_nan(self) -> bool {
+        self.cw & super::unit::ONE_KIND_OF_NAN != 0
+    }
+
     /// True if every exception of `flags` is masked.
     #[inline]
     pub const fn masked(self, flags: u16) -> bool {

@@ -8,7 +8,7 @@ use super::round::{Ctl, Out, ZE, round};
 /// FSCALE: `a × 2^trunc(b)`.
 pub fn scale(a: F80, b: F80, ctl: Ctl) -> Out {
     let (ca, cb) = (a.class(), b.class());
-    if let Some(out) = nan::two(a, b, ca, cb) {
+    if let Some(out) = nan::two(a, b, ca, cb, ctl) {
         return out;
     }
     let shrinks = b.sign() != 0;
@@ -45,7 +45,7 @@ fn clamped_int(b: F80) -> i32 {
 /// FXTRACT: the exponent (which replaces ST(0)) and the significand (which is pushed), with the exceptions of both.
 pub fn extract(a: F80, ctl: Ctl) -> (F80, Out) {
     let class = a.class();
-    if let Some(out) = nan::one(a, class) {
+    if let Some(out) = nan::one(a, class, ctl) {
         return (out.value, out);
     }
     match class {

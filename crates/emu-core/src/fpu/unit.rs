@@ -5,7 +5,7 @@
 //! counts as a number [SDM-3 22.18]. Left out: their own treatment of denormals, and unnormals as results. To 387
 //! instructions they answer nothing.
 
-use super::f80::{EXP_MAX, INTEGER_BIT, QUIET_BIT};
+use super::f80::{EXP_MAX, INTEGER_BIT};
 use super::{F80, Fpu, LastInstruction};
 use crate::cpu::model::Kind;
 
@@ -48,6 +48,8 @@ impl Unit {
 
 /// Set in the control word that the unit computes with, and never seen outside: infinities have no sign.
 pub(super) const PROJECTIVE: u16 = 0x8000;
+/// A bit of the kept control word that no unit has: there is one kind of NaN.
+pub(super) const ONE_KIND_OF_NAN: u16 = 0x4000;
 /// IEM, bit 7 of the 8087's control word: no exception asks for an interrupt.
 const INTERRUPT_MASK: u16 = 0x80;
 /// IC, bit 12: infinities have signs (affine closure).
@@ -69,7 +71,8 @@ impl Fpu {
             _ => cw & 0x1F7F,
         };
         let projective = self.unit.is_early() && cw & INFINITY_CONTROL == 0;
-        known | 0x40 | if projective { PROJECTIVE } else { 0 }
+        let nans = if self.unit.is_early() { ONE_KIND_OF_NAN } else { 0 };
+        known | 0x40 | nans | if projective { PROJECTIVE } else { 0 }
     }
 
     /// The pointers as images show them.
@@ -88,15 +91,12 @@ impl Fpu {
     }
 
     /// What an 8087 and 80287 take `v` for, as later units write it: numbers that are not normalised are the numbers that
-    /// they are, and every NaN is one that signals.
+    /// they are, and every NaN has its integer bit.
     pub(crate) fn number_of_early_units(v: F80) -> F80 {
         let sign = v.sign();
         match (v.exp(), v.sig) {
             (EXP_MAX, sig) if sig << 1 == 0 => F80::infinity(sign),
-            (EXP_MAX, sig) => {
-                let fraction = sig & !QUIET_BIT & !INTEGER_BIT;
-                F80::new(v.sign_exp, INTEGER_BIT | fraction.max(1))
-            }
+            (EXP_MAX, sig) => F80::new(v.sign_exp, INTEGER_BIT | sig),
             (0, _) => v,
             (_, 0) => F80::zero(sign),
             (exp, sig) => {

@@ -459,6 +459,14 @@ impl PhysMem {
         }
     }
 
+    /// A store goes to the pool page at `offset`, which was not silent: if it is a page table of which nothing is held, it is one
+    /// no more. What was a table is filled as a whole when it becomes something else.
+    pub(crate) fn release_empty_table(&mut self, offset: u64) {
+        if self.tables.is_table(offset) {
+            self.tables.release_empty(offset);
+        }
+    }
+
     /// Nobody holds a translation any more.
     pub(crate) fn let_go_of_tables(&mut self) {
         self.tables.clear();

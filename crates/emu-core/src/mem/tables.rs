@@ -174,15 +174,8 @@ impl Tables {
         let known = self.index(offset);
         let index = known.unwrap_or_else(|| {
             let page = offset >> PAGE_SHIFT;
-            let table = Table {
-                page,
-                place: Some(place),
-                held: [0; 16],
-                code: [0; 16],
-                above: [0; 3],
-                epoch: 0,
-                idle: 0,
-            };
+            let table =
+                Table { page, place: Some(place), held: [0; 16], code: [0; 16], above: [0; 3], epoch: 0, idle: 0 };
             self.tables.push(table);
             self.numbers[page as usize] = self.tables.len() as u32;
             self.tables.len() - 1
@@ -221,6 +214,22 @@ impl Tables {
         }
     }
 
+    /// The pool page at `offset` is no table any more, if nothing is held of it.
+    pub(super) fn release_empty(&mut self, offset: u64) {
+        if let Some(index) = self.index(offset).filter(|&i| self.tables[i].is_empty()) {
+            self.release(index);
+        }
+    }
+
+    fn release(&mut self, index: usize) {
+        self.epoch += 1;
+        let gone = self.tables.swap_remove(index);
+        self.numbers[gone.page as usize] = 0;
+        if let Some(moved) = self.tables.get(index) {
+            self.numbers[moved.page as usize] = index as u32 + 1;
+        }
+    }
+
     /// Many stores have gone by, the last one to the page at `offset`, which is a table, and hit nothing that is held. Lets go
     /// of the whole table if nothing is held of it, or if it has been so for long.
     #[cold]
@@ -230,12 +239,7 @@ impl Tables {
         table.idle += 1;
         if table.is_empty() || table.idle >= IDLE {
             self.note_write(offset & !(PAGE_SIZE - 1), PAGE_SIZE);
-            self.epoch += 1;
-            let gone = self.tables.swap_remove(index);
-            self.numbers[gone.page as usize] = 0;
-            if let Some(moved) = self.tables.get(index) {
-                self.numbers[moved.page as usize] = index as u32 + 1;
-            }
+            self.release(index);
         }
     }
 

@@ -254,6 +254,9 @@ impl System {
         }
         self.engine.note(Event::TlbMiss);
         self.hold(lin, t, false);
+        if access.write {
+            self.mem.release_empty_table(pool);
+        }
         let write = match may {
             false => Writable::No,
             true if self.mem.is_guarded(pool) => Writable::Guarded,

@@ -19,7 +19,8 @@ impl Globals {
     }
 
     fn entries(self) -> impl Iterator<Item = u64> {
-        let bits = |(n, word): (usize, u64)| (0..64).filter(move |b| word >> b & 1 != 0).map(move |b| 64 * n as u64 + b);
+        let bits =
+            |(n, word): (usize, u64)| (0..64).filter(move |b| word >> b & 1 != 0).map(move |b| 64 * n as u64 + b);
         self.0.into_iter().enumerate().filter(|w| w.1 != 0).flat_map(bits)
     }
 }
@@ -92,7 +93,7 @@ impl System {
             if lost.last - lost.first < PAGE_SIZE {
                 self.tlb.flush_page(((lost.first << 16) as i64 >> 16) as u64);
             } else {
-                self.tlb.flush(false);
+                self.tlb.flush_range(lost.first, lost.last);
             }
             if lost.code {
                 leave |= self.engine.unmap_code(lost.first, lost.last);

@@ -3,7 +3,7 @@
 use super::guest::*;
 use emu_core::cpu::model::{Feature, Kind};
 use emu_core::cpu::{Activity, Model, seg};
-use emu_core::{Stop, Ticks};
+use emu_core::{StateReader, StateWriter, Stop, Ticks};
 use iced_x86::code_asm::*;
 
 const SMBASE: u64 = 0x3_0000;
@@ -136,4 +136,108 @@ fn a_second_smi_waits_for_rsm() {
     smi(&mut g);
     g.sys.run(Ticks(50));
     assert_eq!((g.word(0x6000), g.sys.cpu.smm), (2, false));
+}
+
+/// Where each of two CPUs has its SMBASE moved.
+const BASES: [u64; 2] = [0x20_0000, 0x21_0000];
+
+/// Two CPUs that loop; SMIs take them to the same handler first, which moves the base to where EBX says, and then each to its
+/// own, which counts in a dword of its own.
+fn two_cpus(kind: Kind) -> Guest {
+    let mut g = Guest::with_cpus(Model::new(kind).with(Feature::Sep, true), 2, &[0x40, 0xEB, 0xFD]);
+    let field = if kind == Kind::P6 { 0xFEF8u32 } else { 0xFF00 };
+    let moves = assembled(16, 0x8000, |a| {
+        a.mov(edx, field)?;
+        a.mov(dword_ptr(edx).cs(), ebx)?;
+        a.rsm()
+    });
+    g.sys.mem.write(SMBASE + 0x8000, &moves);
+    for (i, base) in (0u16..).zip(BASES) {
+        // inc dword [6000h + 4 i]; rsm
+        let [low, high] = (0x6000 + 4 * i).to_le_bytes();
+        g.sys.mem.write(base + 0x8000, &[0x66, 0xFF, 0x06, low, high, 0x0F, 0xAA]);
+    }
+    let first = g.sys.cpu.clone();
+    g.sys
+        .each_cpu(|cpu| {
+            let id = cpu.id;
+            *cpu = first.clone();
+            (cpu.id, cpu.regs[3]) = (id, BASES[usize::from(id)]);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    g
+}
+
+fn smi_to_both(g: &mut Guest) {
+    (0..2).for_each(|cpu| g.sys.bus.cpu_lines(cpu).smi = true);
+}
+
+/// SMI# reaches all CPUs, and each has its own SMBASE and leaves by its own RSM [SDM-3 34.4, 34.11]; what happens there
+/// is part of the state, wherever the machine is cut.
+#[test]
+fn each_cpu_has_a_base_of_its_own() {
+    for kind in [Kind::P6, Kind::X64V1] {
+        let run = |slice: u64, saves: bool| {
+            let (mut g, mut hashes) = (two_cpus(kind), Vec::new());
+            for goal in (1..=12).map(|n| Ticks(n * 2_501)) {
+                if goal.0 % (3 * 2_501) == 0 {
+                    smi_to_both(&mut g);
+                }
+                while g.sys.now() < goal {
+                    g.sys.run(goal.min(g.sys.now().after(slice)));
+                    if saves {
+                        let mut w = StateWriter::new();
+                        g.sys.save(&mut w);
+                        g = two_cpus(kind);
+                        g.sys.load(&mut StateReader::new(&w.into_bytes())).unwrap();
+                    }
+                }
+                hashes.push(g.sys.hash());
+            }
+            (g, hashes)
+        };
+        let (whole, hashes) = run(u64::MAX, false);
+        assert!(whole.sys.cpus().all(|cpu| !cpu.smm && cpu.activity == Activity::Running));
+        assert_eq!(whole.sys.cpus().map(|cpu| u64::from(cpu.smbase)).collect::<Vec<_>>(), BASES);
+        assert!(whole.sys.cpus().zip(BASES).all(|(cpu, base)| cpu.regs[3] == base), "registers come back");
+        // The last of four SMIs waits for its CPU's turn, or not.
+        assert!([0x6000, 0x6004].iter().all(|&at| (2..=3).contains(&whole.word(at))));
+        assert_eq!(hashes, run(1, false).1, "{kind:?}, tick by tick");
+        assert_eq!(hashes, run(499, true).1, "{kind:?}, saved and loaded");
+    }
+}
+
+/// One CPU in system management mode sees SMRAM, the other does not, turn by turn.
+#[test]
+fn smram_is_seen_by_the_cpu_that_is_in_it() {
+    let mut g = two_cpus(Kind::X64V1);
+    g.sys.mem.write(0xA_0000, &[0x22; 4]);
+    g.sys.mem.write(0x10_0000, &[0x11; 4]);
+    g.sys.mem.set_smram(Some((0xA_0000..0xC_0000, 0x10_0000)), false);
+    // Each copies what it finds, CPU 0 in its handler.
+    let copies = |bits: u32, at: u64, to: u32| {
+        assembled(bits, at, |a| {
+            let mut again = a.create_label();
+            a.mov(ecx, 0xA_0000u32)?;
+            a.set_label(&mut again)?;
+            a.mov(eax, dword_ptr(ecx))?;
+            a.mov(dword_ptr(ecx + (to as i32 - 0xA_0000)), eax)?;
+            a.jmp(again)
+        })
+    };
+    g.sys.mem.write(SMBASE + 0x8000, &copies(16, 0x8000, 0x7004));
+    g.sys.mem.write(CODE + 0x100, &copies(32, CODE + 0x100, 0x7000));
+    g.sys
+        .each_cpu(|cpu| {
+            if cpu.id == 1 {
+                cpu.rip = CODE + 0x100;
+            }
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    smi(&mut g);
+    g.sys.run(Ticks(20_000));
+    assert_eq!(g.sys.cpus().map(|cpu| cpu.smm).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((g.word(0x7000), g.word(0x7004)), (0x2222_2222, 0x1111_1111));
 }

@@ -268,3 +268,68 @@ fn a_code_page_that_another_cpu_maps_elsewhere() {
     let sum = g.sys.cpus().nth(1).map(|cpu| cpu.regs[3]).unwrap();
     assert!(sum > 5_000 && sum < 8 * 5_000, "both frames were called: {sum}");
 }
+
+/// Four levels, in the upper half of the linear addresses: each level's entry is changed in turn, and the space.
+#[test]
+fn all_four_levels() {
+    const HIGH: u64 = 0xFFFF_8000_0000_0000;
+    // Entry 256 of the PML4, and the first of the tables below it, of two spaces. Each table has a twin, 1000h behind it.
+    const LEVELS: [[u64; 4]; 2] =
+        [[0x38_0800, 0x3A_2000, 0x3A_4000, 0x3A_6000], [0x39_0800, 0x3A_A000, 0x3A_C000, 0x3A_E000]];
+    let code = assembled(64, CODE + 0x200, |a| {
+        let visit = |a: &mut CodeAssembler| {
+            a.mov(rsi, HIGH)?;
+            a.call(rsi)?;
+            a.mov(eax, dword_ptr(rsi + (0x1000 + DATA as i32)))?;
+            a.add(ebx, eax)?;
+            a.rol(ebx, 3)
+        };
+        a.mov(eax, 0xA0)?;
+        a.mov(cr4, rax)?;
+        for change in [(0, 3, 0), (0, 3, 1), (0, 2, 0), (0, 1, 0), (0, 0, 0), (1, 3, 1), (1, 0, 0)] {
+            let (space, level, entry) = change;
+            visit(a)?;
+            a.mov(rdi, LEVELS[space][level] + 8 * entry)?;
+            a.xor(dword_ptr(rdi), 0x1000)?;
+            visit(a)?;
+            a.mov(eax, LEVELS[usize::from(level == 1)][0] as u32 & !0xFFF)?;
+            a.mov(cr3, rax)?;
+        }
+        visit(a)?;
+        a.hlt()
+    });
+    let fresh = || {
+        let mut g = super::long::guest(&code);
+        for (i, levels) in LEVELS.iter().enumerate() {
+            g.words(levels[0] & !0xFFF, &[0x38_1007, 0]);
+            g.words(levels[0], &[levels[1] as u32 | 3, 0]);
+            for (l, twin) in [(1, 0), (1, 0x1000), (2, 0), (2, 0x1000)] {
+                g.words(levels[l] + twin, &[levels[l + 1] as u32 | 3, 0]);
+            }
+            for (twin, shift) in [(0, 0), (0x1000, 2)] {
+                let frame = FRAMES + 0x1000 * (i as u32 + shift);
+                g.words(levels[3] + twin, &[frame | 0x103, 0, (frame + 0x1000) | 0x103, 0]);
+            }
+        }
+        for i in 0..PAGES {
+            let frame = FRAMES + 0x1000 * i;
+            g.sys.mem.write(frame.into(), &[&[0x81, 0xC3][..], &(1u32 << (3 * i)).to_le_bytes(), &[0xC3]].concat());
+            g.words((frame + DATA).into(), &[0x1111 * (i + 1)]);
+        }
+        g
+    };
+    let mut whole = fresh();
+    whole.run();
+    for slice in [1, 7, 50] {
+        let mut cut = fresh();
+        while cut.sys.now() < whole.sys.now() {
+            cut.sys.run(whole.sys.now().min(cut.sys.now().after(slice)));
+            if slice == 7 {
+                empty(&mut cut);
+            } else {
+                cut.sys.flush_translations();
+            }
+        }
+        assert_eq!(whole.sys.hash(), cut.sys.hash(), "in slices of {slice}");
+    }
+}

@@ -41,6 +41,8 @@ pub(super) enum Effect {
     Send(Message),
     /// The CPU's own NMI.
     Nmi,
+    /// The CPU's own SMI.
+    Smi,
     /// A level interrupt with this vector ended.
     EndOfLevel(u8),
 }
@@ -252,6 +254,7 @@ impl LocalApic {
                 self.ring_lint(pin, rises);
                 Effect::None
             }
+            2 if rises => Effect::Smi,
             4 if rises => Effect::Nmi,
             INIT if rises => Effect::Send(Message { vector: 0, mode: INIT, level: false, to: Destination::Only(cpu) }),
             _ => Effect::None,

@@ -193,6 +193,7 @@ impl Apic {
         let local = &mut self.locals[cpu];
         match message.mode {
             0 | 1 => return local.accept(message.vector, message.level),
+            2 => cx.signal(CpuSignal::Smi(cpu as u8)),
             4 => cx.signal(CpuSignal::Nmi(cpu as u8)),
             5 => {
                 local.init();
@@ -215,6 +216,7 @@ impl Apic {
                 self.send(cx, message);
             }
             Effect::Nmi => cx.signal(CpuSignal::Nmi(cpu as u8)),
+            Effect::Smi => cx.signal(CpuSignal::Smi(cpu as u8)),
             Effect::EndOfLevel(vector) => {
                 for message in self.io.end_of_interrupt(vector) {
                     self.send_io(cx, message);

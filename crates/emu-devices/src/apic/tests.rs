@@ -234,7 +234,7 @@ fn virtual_wire_mode_passes_the_8259() {
 
 #[test]
 fn inter_processor_interrupts() {
-    let (mut rig, id, _) = rig_for(3, ApicConfig::default());
+    let (mut rig, id, [_, _, lint0, _]) = rig_for(3, ApicConfig::default());
     let icr = |rig: &mut Rig, high, low| {
         write(rig, 0x310, high);
         write(rig, 0x300, low);
@@ -257,6 +257,12 @@ fn inter_processor_interrupts() {
     assert_eq!([0, 1, 2].map(|cpu| intr(&mut rig, cpu)), [false, false, true]);
     icr(&mut rig, 0xFF00_0000, 0x0000_4400); // NMI to everyone
     assert!((0..3).all(|cpu| rig.bus.cpu_lines(cpu).nmi));
+    icr(&mut rig, 0x0100_0000, 0x0000_4200); // SMI to CPU 1
+    assert_eq!([0, 1, 2].map(|cpu| rig.bus.cpu_lines(cpu).smi), [false, true, false]);
+    rig.bus.pass_turn(&mut rig.mem, rig.now, 0);
+    write(&mut rig, 0x350, 0x200);
+    drive(&mut rig, id, lint0, true);
+    assert_eq!([0, 1, 2].map(|cpu| rig.bus.cpu_lines(cpu).smi), [true, true, false], "by LINT0");
     let saved = rig.saved(id);
     let (mut other, other_id, _) = rig_for(3, ApicConfig::default());
     other.bus.device(other_id).load_chunk(&mut StateReader::new(&saved)).unwrap();

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+pub(crate) mod again;
 pub(crate) mod picture;
 pub(crate) mod session;
 

@@ -1,8 +1,9 @@
 //! Operands that the 8087 and 80287 take and later units refuse, and NaNs, of which they know one kind [SDM-3 22.18.5].
 //!
 //! An unnormal counts for the number that its digits are, a pseudo-zero for zero, and a pseudo-infinity or pseudo-NaN for what
-//! it would be with its integer bit. Every NaN among the registers that an operation takes is an invalid operand. Operands
-//! that the operation leaves alone stay as they were. Left out: that sums and products of unnormals are unnormal themselves.
+//! it would be with its integer bit. Every NaN that an operation takes, from a register or from memory, is an invalid operand,
+//! and the result as it is, or the one with the larger significand of two. Operands that the operation leaves alone stay as
+//! they were. Left out: that sums and products of unnormals are unnormal themselves.
 
 use iced_x86::{Code, Instruction};
 
@@ -17,7 +18,7 @@ fn computes(code: Code) -> bool {
     use Code::*;
     matches!(
         code,
-        Fadd_m32fp | Fsub_m32fp | Fsubr_m32fp | Fmul_m32fp | Fdiv_m32fp | Fdivr_m32fp | Fadd_m64fp | Fsub_m64fp
+        Fxtract | Fadd_m32fp | Fsub_m32fp | Fsubr_m32fp | Fmul_m32fp | Fdiv_m32fp | Fdivr_m32fp | Fadd_m64fp | Fsub_m64fp
             | Fsubr_m64fp | Fmul_m64fp | Fdiv_m64fp | Fdivr_m64fp | Fiadd_m16int | Fisub_m16int | Fisubr_m16int
             | Fimul_m16int | Fidiv_m16int | Fidivr_m16int | Fiadd_m32int | Fisub_m32int | Fisubr_m32int | Fimul_m32int
             | Fidiv_m32int | Fidivr_m32int | Fadd_st0_sti | Fsub_st0_sti | Fsubr_st0_sti | Fmul_st0_sti | Fdiv_st0_sti
@@ -31,7 +32,11 @@ fn computes(code: Code) -> bool {
 }
 
 pub(super) fn lookup(code: Code) -> Option<Exec> {
-    computes(code).then_some(execute)
+    match code {
+        // Handlers know NaNs as later units do.
+        Code::Fld_m32fp | Code::Fld_m64fp => x87::lookup(code),
+        _ => computes(code).then_some(execute),
+    }
 }
 
 /// The instruction as on later units, on what those call the same numbers.
@@ -44,7 +49,7 @@ fn execute(sys: &mut System, insn: &Instruction) -> Outcome {
     for n in 0..8 {
         let now = sys.cpu.fpu.register(n);
         // A NaN that became the result is the operand again.
-        let same = |i: &usize| now == seen[*i] || (now == seen[*i].quieted() && Fpu::is_nan(now));
+        let same = |i: &usize| now == seen[*i];
         let from = if same(&n) { Some(n) } else { (0..8).find(|i| same(i) && Fpu::is_nan(now)) };
         if let Some(from) = from {
             sys.cpu.fpu.set_register(n, originals[from]);

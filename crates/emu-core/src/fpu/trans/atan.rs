@@ -10,7 +10,7 @@ use super::wide::{ONE, Terms, Wide, odd_reciprocals};
 /// FPATAN: the angle of the point (x, y), from -pi to pi.
 pub fn atan2(y: F80, x: F80, ctl: Ctl) -> Out {
     let (cy, cx) = (y.class(), x.class());
-    if let Some(out) = nan::two(x, y, cx, cy) {
+    if let Some(out) = nan::two(x, y, cx, cy, ctl) {
         return out;
     }
     let pre = nan::denormal(cx, cy);

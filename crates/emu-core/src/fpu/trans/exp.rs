@@ -11,7 +11,7 @@ use super::wide::{ONE, Wide, mul_high};
 /// and calls that (and the two exact results) inexact.
 pub fn f2xm1(a: F80, ctl: Ctl) -> Out {
     let class = a.class();
-    if let Some(out) = nan::one(a, class) {
+    if let Some(out) = nan::one(a, class, ctl) {
         return out;
     }
     match class {

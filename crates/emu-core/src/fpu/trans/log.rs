@@ -12,7 +12,7 @@ use super::wide::{ONE, Terms, Wide, odd_reciprocals};
 /// FYL2X: `y × log2(x)`.
 pub fn yl2x(y: F80, x: F80, ctl: Ctl) -> Out {
     let (cy, cx) = (y.class(), x.class());
-    if let Some(out) = nan::two(x, y, cx, cy) {
+    if let Some(out) = nan::two(x, y, cx, cy, ctl) {
         return out;
     }
     let is_one = x == F80::ONE;
@@ -71,7 +71,7 @@ fn times_y(y: F80, negative: bool, log: Wide, ctl: Ctl, pre: u16) -> Out {
 /// FYL2XP1: `y × log2(x + 1)`. The architecture defines it for |x| below 1 - sqrt(1/2).
 pub fn yl2xp1(y: F80, x: F80, ctl: Ctl) -> Out {
     let (cy, cx) = (y.class(), x.class());
-    if let Some(out) = nan::two(x, y, cx, cy) {
+    if let Some(out) = nan::two(x, y, cx, cy, ctl) {
         return out;
     }
     let undefined = x.sign() != 0 && x.exp() >= 0x3fff;

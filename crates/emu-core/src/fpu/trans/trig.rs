@@ -36,7 +36,7 @@ enum Argument {
 
 fn classify(a: F80, ctl: Ctl) -> Argument {
     let class = a.class();
-    if let Some(out) = nan::one(a, class) {
+    if let Some(out) = nan::one(a, class, ctl) {
         return Argument::Done(out);
     }
     match class {
