@@ -4,7 +4,7 @@
 //! comes back to the same mode and the same CR3, the pages that are not global are walked again, and if each still leads to
 //! the same place and needs no accessed bit, everything that was remembered holds. That is what a CPU does that fetches
 //! those translations right behind the write, which the architecture allows [SDM-3 4.10.2.3]; a page table that was changed
-//! before it is noticed, and so is one that is changed while the context is in use (docs/adr/0034). INVLPG ends the contexts
+//! before it is noticed, and so is one that is changed while the context is in use (docs/adr/0035). INVLPG ends the contexts
 //! that hold its page; any other change of translations ends all.
 //!
 //! Each context has a number of 15 bits. It takes the place of those bits of a linear address that a canonical one does not

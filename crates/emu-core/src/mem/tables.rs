@@ -1,7 +1,7 @@
 //! The entries of page tables that cached translations were read from, so that a store to one of them is noticed.
 //!
 //! A pool page with such entries is a *table*: it has no write tag in any TLB, like a page with decoded code, and stores to it
-//! look here. What they hit is let go of: whoever caches translations drops those that went through it (docs/adr/0034).
+//! look here. What they hit is let go of: whoever caches translations drops those that went through it (docs/adr/0035).
 
 use super::{PAGE_SHIFT, PAGE_SIZE};
 

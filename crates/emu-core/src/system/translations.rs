@@ -1,4 +1,4 @@
-//! Cached translations: held as long as a walk of the page tables would give the same, and no longer (docs/adr/0034).
+//! Cached translations: held as long as a walk of the page tables would give the same, and no longer (docs/adr/0035).
 //!
 //! Whoever caches a translation holds the entries that its walk read; a store to one of them, by whomever, drops what was
 //! translated through it behind that store. A write to CR3 drops what is not global; the rest stays if the new tables
