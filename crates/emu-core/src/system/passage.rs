@@ -11,7 +11,7 @@ use crate::cpu::bits::*;
 use crate::cpu::flags::STATUS;
 use crate::cpu::model::Kind;
 use crate::cpu::{CodeAndStack, Cpu, Mode, Segment, reg, seg};
-use crate::mem::HostPage;
+use crate::mem::{HostPage, PAGE_SIZE};
 
 /// Gates and returns that are remembered.
 const GATES: usize = 32;
@@ -346,8 +346,7 @@ impl System {
             return false;
         }
         let Some((lin, words)) = self.return_frame(size) else { return false };
-        // A frame of five words at the most, all in one page.
-        let Some(page) = self.tlb.readable_page(lin, words * size, cpu.cpl == 3) else { return false };
+        let Some(page) = self.tlb.readable_page(lin, 3 * size, cpu.cpl == 3) else { return false };
         let word = |n: u64| match size {
             8 => page.read::<u64>(lin + 8 * n),
             _ => page.read::<u32>(lin + 4 * n).into(),
@@ -362,7 +361,8 @@ impl System {
         let Some(new) = self.returned_flags(flags as u32).filter(|_| inside) else { return false };
         let mut sp = self.cpu.regs[reg::RSP].wrapping_add(3 * size);
         if back.outer {
-            if words < 5 {
+            // Stacks often end with a page, so only who needs five words asks for them.
+            if words < 5 || lin / PAGE_SIZE != (lin + 5 * size - 1) / PAGE_SIZE {
                 return false;
             }
             let (outer, ss) = (word(3), word(4));
