@@ -38,6 +38,19 @@ impl System {
         self.finish_slow(op, outcome.map(Some))
     }
 
+    /// The first half of a change of what may not be written without notice; the value is in `scratch`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn slow_load_to_change<T: Scalar>(&mut self, op: OpRef, lin: u64) -> bool {
+        // A guarded page may be written with notice, and be read as any: programs change page tables in use.
+        if let Some((page, _)) = self.tlb.guarded_page(lin, T::SIZE) {
+            self.poll.disturbed = true;
+            self.scratch = page.read::<T>(lin).to_u64();
+            return true;
+        }
+        self.slow_load(op, lin, T::SIZE, true)
+    }
+
     /// A write that missed the TLB.
     #[cold]
     #[inline(never)]

@@ -147,7 +147,7 @@ impl<C: Changer, A: Addr> Step for Change<C, A> {
 #[cold]
 #[inline(never)]
 fn late_change<C: Changer>(sys: &mut System, op: OpRef, lin: u64) {
-    if !sys.slow_load(op, lin, C::Width::SIZE, true) {
+    if !sys.slow_load_to_change::<C::Width>(op, lin) {
         return;
     }
     let before = sys.cpu.flags;
